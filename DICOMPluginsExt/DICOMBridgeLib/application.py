@@ -1,0 +1,139 @@
+"""The globals of the running Slicer, each behind a function.
+
+``slicer`` is imported inside the functions: outside the application it stands for all of VTK, and a hook must stay
+cheap to import wherever it is imported.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+__all__ = [
+    "database",
+    "describe",
+    "dicom_plugins",
+    "item_node",
+    "new_exportable",
+    "progress_reporter",
+    "scene",
+    "subject_hierarchy",
+    "use_in_library",
+]
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_REPORTS = 0.1
+_MILLISECONDS_SHOWN = 5000
+
+
+def scene() -> Any:
+    """Return the scene of the application."""
+    import slicer
+
+    return slicer.mrmlScene
+
+
+def database() -> Any:
+    """Return the DICOM database of the application; it exists from the end of the start-up on."""
+    import slicer
+
+    return slicer.dicomDatabase
+
+
+def use_in_library() -> None:
+    """Make the application's scene and database the defaults of :mod:`dicombridge`."""
+    from dicombridge.scene import use_application
+
+    use_application(scene=scene, database=database)
+
+
+def dicom_plugins() -> Any:
+    """Return the registry of DICOM plugins; whoever comes first makes it."""
+    import slicer
+
+    try:
+        return slicer.modules.dicomPlugins
+    except AttributeError:
+        slicer.modules.dicomPlugins = {}
+        return slicer.modules.dicomPlugins
+
+
+def new_exportable() -> Any:
+    """Return a new ``qSlicerDICOMExportable``; a Python object would be rejected by the export dialog."""
+    import slicer
+
+    return slicer.qSlicerDICOMExportable()
+
+
+def subject_hierarchy() -> Any:
+    """Return the subject hierarchy node of the scene."""
+    import slicer
+
+    return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+
+
+def item_node(item_id: int) -> Any | None:
+    """Return the data node of a subject hierarchy item, or None for a folder, study, patient, segment or nothing."""
+    node = subject_hierarchy().GetItemDataNode(item_id) if item_id else None
+    # An item can outlive its node's stay in the scene.
+    return node if node is not None and node.GetScene() is not None else None
+
+
+def progress_reporter(title: str) -> Callable[[float, str], None]:
+    """Return a progress callback of the library that writes to the status bar.
+
+    The status bar is painted at once and no events are processed, so that nothing can be clicked on in the middle of
+    a load. Without a main window, and when Slicer runs its tests, reports go to the log only.
+
+    Parameters
+    ----------
+    title
+        What is going on, e.g. ``"Loading 5: Liver"``.
+    """
+    last = 0.0
+
+    def report(fraction: float, message: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if fraction < 1.0 and now - last < _SECONDS_BETWEEN_REPORTS:
+            return
+        last = now
+        _show(f"{title}: {message} ({min(max(fraction, 0.0), 1.0):.0%})")
+
+    return report
+
+
+def _show(text: str) -> None:
+    import slicer
+
+    logger.debug(text)
+    if slicer.app.testingEnabled():
+        return
+    window = slicer.util.mainWindow()
+    if window is None:
+        return
+    slicer.util.showStatusMessage(text, _MILLISECONDS_SHOWN)
+    window.statusBar().repaint()
+
+
+def describe(parent: Any, title: str, help_text: str) -> None:
+    """Fill the fields of a hidden module whose only work is to register a plugin.
+
+    Parameters
+    ----------
+    parent
+        The ``qSlicerScriptedLoadableModule`` that Slicer hands to a hook.
+    title
+        Title of the module; Slicer does not load a module without one.
+    help_text
+        What a person reads in the list of modules.
+    """
+    parent.title = title
+    parent.categories = ["Developer Tools.DICOM Plugins"]
+    parent.contributors = ["DICOMBridge contributors"]
+    parent.helpText = help_text
+    parent.acknowledgementText = "Reads and writes DICOM with pydicom and highdicom."
+    parent.hidden = True

@@ -1,0 +1,263 @@
+"""The public functions: examine, load, export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dicombridge.errors import ExportError, UnreadableError, UnsupportedError
+from dicombridge.kinds import KINDS, Kind, kind_named, kind_of_sop_class, kinds_of_node_class
+from dicombridge.loadable import Loadable
+from dicombridge.scene import default_database, default_scene, transaction
+
+if TYPE_CHECKING:
+    from dicombridge.database import Database
+
+__all__ = ["examine", "export", "load"]
+
+Progress = Callable[[float, str], None]
+
+SOP_CLASS = "0008,0016"
+
+
+def examine(database: Database | None = None, series: str | Iterable[str] | None = None) -> list[Loadable]:
+    """Return what can be loaded from a database, images first, the best reading of each series selected.
+
+    Parameters
+    ----------
+    database
+        Inside Slicer, its own database is the default.
+    series
+        Series Instance UIDs to look at; all, where none are given.
+
+    Raises
+    ------
+    UnreadableError
+        There is no database to examine.
+    """
+    database = default_database() if database is None else database
+    if database is None:
+        raise UnreadableError("database", "is needed: dicombridge.examine(dicombridge.open_folder(...)).")
+    if series is None:
+        uids = _all_series(database)
+    else:
+        uids = [series] if isinstance(series, str) else list(series)
+    loadables: list[Loadable] = []
+    for uid in uids:
+        loadables.extend(_examine_series([file for file in database.filesForSeries(uid) if file], database))
+    order = {kind.name: number for number, kind in enumerate(reversed(KINDS))}
+    return sorted(loadables, key=lambda loadable: order[loadable.kind])
+
+
+def _all_series(database: Database) -> list[str]:
+    return [
+        series
+        for patient in database.patients()
+        for study in database.studiesForPatient(patient)
+        for series in database.seriesForStudy(study)
+    ]
+
+
+def _examine_series(files: Sequence[str], database: Database) -> list[Loadable]:
+    by_kind: dict[str, list[str]] = {}
+    for file in files:
+        kind = kind_of_sop_class(database.fileValue(file, SOP_CLASS))
+        if kind is not None:
+            by_kind.setdefault(kind.name, []).append(file)
+    loadables = [
+        loadable for name, of_kind in by_kind.items() for loadable in kind_named(name).room.examine(of_kind, database)
+    ]
+    best = max((loadable.confidence for loadable in loadables), default=0.0)
+    for loadable in loadables:
+        loadable.selected = loadable.selected and loadable.confidence == best
+    return loadables
+
+
+def load(
+    what: Loadable | str | Path | Sequence[Loadable],
+    scene: Any = None,
+    database: Database | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> list[Any]:
+    """Load DICOM objects into a scene; the scene stays as it was where anything fails.
+
+    Parameters
+    ----------
+    what
+        A loadable (or several), the path of a file or a folder, or, with a database, a Series Instance UID.
+    scene
+        ``vtkMRMLScene``; the application's one inside Slicer, a new one elsewhere (``nodes[0].GetScene()``).
+    database
+        Where referenced objects are looked up. For a folder, the default is the folder itself.
+    progress
+        Called with a fraction (0 to 1) and a message.
+    **options
+        For the kind's loader, e.g. ``threshold=0.3`` for fractional segmentations.
+
+    Returns
+    -------
+    list of vtkMRMLNode
+        The main node of an object first. Storage and display nodes are not listed.
+
+    Raises
+    ------
+    DicomBridgeError
+        Nothing could be loaded, and why.
+    """
+    scene = default_scene() if scene is None else scene
+    loadables, database, opened = _loadables_of(what, database)
+    try:
+        # One transaction around all: half of a folder is not what was asked for.
+        with transaction(scene):
+            nodes: list[Any] = []
+            for number, loadable in enumerate(loadables):
+                room = kind_named(loadable.kind).room
+                part = _part(progress, number, len(loadables))
+                nodes.extend(room.load(loadable, scene, database, part, **{**loadable.options, **options}))
+    finally:
+        if opened is not None:
+            opened.close()
+    if nodes:
+        _keep_scene(nodes, scene)
+    return nodes
+
+
+def _keep_scene(nodes: Sequence[Any], scene: Any) -> None:
+    """Keep a scene that the caller did not give alive for as long as its first node."""
+    nodes[0].dicombridge_scene = scene
+
+
+def _part(progress: Progress | None, number: int, count: int) -> Progress | None:
+    if progress is None or count == 1:
+        return progress
+    whole = progress
+    return lambda fraction, message: whole((number + fraction) / count, message)
+
+
+def _loadables_of(
+    what: Loadable | str | Path | Sequence[Loadable], database: Database | None
+) -> tuple[list[Loadable], Database | None, Any]:
+    """Return loadables, the database to look references up in, and a database of ours to close afterwards."""
+    if isinstance(what, Loadable):
+        return [what], database if database is not None else default_database(), None
+    if not isinstance(what, str | Path):
+        return list(what), database if database is not None else default_database(), None
+    if Path(what).exists():
+        return _loadables_of_path(Path(what), database)
+    database = database if database is not None else default_database()
+    if database is None or not database.filesForSeries(str(what)):
+        reason = "is neither a file nor a folder"
+        raise UnreadableError(what, f"{reason}." if database is None else f"{reason} nor a series of the database.")
+    found = [loadable for loadable in examine(database, str(what)) if loadable.selected]
+    return _some(what, found, database, [str(what)]), database, None
+
+
+def _loadables_of_path(path: Path, database: Database | None) -> tuple[list[Loadable], Database | None, Any]:
+    from dicombridge.database import open_folder
+
+    own = open_folder(path)
+    try:
+        found = [loadable for loadable in examine(own) if loadable.selected]
+        if not found and path.is_file():
+            for file, reason in own.report.skipped:
+                raise UnreadableError(file, f"{reason}.")
+        if database is not None and path.is_file():
+            # Offered anew, so that references are those that the caller's database knows.
+            found = [again for one in found for again in _examine_series(one.files, _Both(own, database))]
+        _some(path, found, own, _all_series(own))
+    except BaseException:
+        own.close()
+        raise
+    return found, _Both(own, database) if database is not None else own, own
+
+
+class _Both:
+    """Two databases as one: a file just opened, and where its references are."""
+
+    def __init__(self, first: Database, second: Database) -> None:
+        self._databases = (first, second)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def ask(*arguments: Any) -> Any:
+            answer: Any = ""
+            for database in self._databases:
+                answer = getattr(database, name)(*arguments)
+                if answer:
+                    break
+            return answer
+
+        return ask
+
+
+def _some(what: object, found: list[Loadable], database: Database, series: Iterable[str]) -> list[Loadable]:
+    """Return the loadables, or say why there are none."""
+    if found:
+        return found
+    files = [file for uid in series for file in database.filesForSeries(uid)]
+    if not files:
+        raise UnreadableError(what, "holds no DICOM object that could be read.")
+    classes = sorted({database.fileValue(file, SOP_CLASS) for file in files})
+    raise UnsupportedError(f"{what}: nothing in it can be loaded; its SOP classes are {', '.join(classes)}.")
+
+
+def export(
+    nodes: Any,
+    directory: str | Path,
+    kind: str | None = None,
+    database: Database | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> list[Path]:
+    """Write nodes as DICOM files; where anything fails no file is left behind.
+
+    Parameters
+    ----------
+    nodes
+        A node, or several.
+    directory
+        Where to write; made if it does not exist.
+    kind
+        Name of the object kind, e.g. ``"SEG"``; found from the class of the first node where it is not given.
+    database
+        Where the source images are looked up; may be None.
+    progress
+        Called with a fraction (0 to 1) and a message.
+    **options
+        DICOM keywords for attributes of the new object (``SeriesDescription="edited"``), and the kind's own options.
+
+    Returns
+    -------
+    list of Path
+        The files that were written.
+
+    Raises
+    ------
+    ExportError
+        The nodes cannot be written as asked.
+    """
+    nodes = [nodes] if hasattr(nodes, "GetClassName") else list(nodes)
+    if not nodes:
+        raise ExportError("There is no node to export.")
+    row = _kind_of(kind, nodes[0])
+    if not row.exports:
+        raise UnsupportedError(f"{row.title} cannot be exported; these can: {_exporting()}.")
+    database = default_database() if database is None else database
+    paths: list[Path] = row.room.export(nodes, Path(directory), database, progress, **options)
+    return paths
+
+
+def _kind_of(name: str | None, node: Any) -> Kind:
+    if name is not None:
+        return kind_named(name)
+    kinds = kinds_of_node_class(node.GetClassName())
+    if not kinds:
+        raise UnsupportedError(
+            f"A {node.GetClassName()} cannot be exported; these kinds can be written: {_exporting()}."
+        )
+    return kinds[0]
+
+
+def _exporting() -> str:
+    return ", ".join(kind.name for kind in KINDS if kind.exports)

@@ -1,0 +1,248 @@
+"""What several commands need: quiet libraries, progress, finding things, files that appear complete or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dicombridge.errors import DicomBridgeError, UnreadableError
+
+__all__ = [
+    "add_export_arguments",
+    "choose",
+    "default_progress",
+    "export_options",
+    "find_node",
+    "load_all",
+    "open_path",
+    "open_paths",
+    "quiet",
+    "read_scene",
+    "save_scene",
+    "tell_warnings",
+    "use_quiet_vtk",
+]
+
+_state = {"debug": False}
+
+
+def quiet(debug: bool) -> None:
+    """Keep other libraries' remarks off stderr, so that what stands there is ours; ``--debug`` shows all."""
+    _state["debug"] = debug
+    if debug:
+        logging.basicConfig(level=logging.INFO)
+        return
+    warnings.simplefilter("ignore")
+    logging.basicConfig(level=logging.ERROR, format="dicombridge: %(message)s", stream=sys.stderr)
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    logging.getLogger("highdicom").setLevel(logging.CRITICAL)
+
+
+def use_quiet_vtk() -> None:
+    """Silence VTK; called by commands that use MRML, because importing VTK takes its time."""
+    if _state["debug"]:
+        return
+    import vtk
+
+    vtk.vtkObject.GlobalWarningDisplayOff()
+    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
+
+
+def default_progress() -> Callable[[float, str], None] | None:
+    """Return a function that shows progress in one line of the terminal; None where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(fraction: float, message: str) -> None:
+        line = f"{fraction:4.0%} {message}"[: shutil.get_terminal_size().columns - 1]
+        end = "" if fraction < 1 else "\r\033[K"
+        print(f"\r\033[K{line}", end=end, file=sys.stderr, flush=True)
+
+    return show
+
+
+# Finding ----------------------------------------------------------------------------------------------------------
+
+
+def open_path(path: str) -> Any:
+    """Return a file or folder as a database."""
+    import dicombridge
+
+    if not Path(path).exists():
+        raise UnreadableError(path, "there is no such file or folder.")
+    return dicombridge.open_folder(path, progress=default_progress())
+
+
+def open_paths(paths: Sequence[str]) -> list[Any]:
+    """Return databases for files and folders: one a folder, and one for all single files together."""
+    from dicombridge.database import open_files
+
+    for path in paths:
+        if not Path(path).exists():
+            raise UnreadableError(path, "there is no such file or folder.")
+    files = [path for path in paths if Path(path).is_file()]
+    databases = [open_path(path) for path in paths if not Path(path).is_file()]
+    if files:
+        databases.append(open_files(files, progress=default_progress()))
+        _refuse_unreadable(databases[-1].report.skipped)
+    return databases
+
+
+def _refuse_unreadable(skipped: Iterable[tuple[str, str]]) -> None:
+    """A file that was named on the command line must not be left out silently."""
+    for path, reason in skipped:
+        raise UnreadableError(path, reason)
+
+
+def choose(database: Any, kind: str | None) -> list[Any]:
+    """Return the best loadable of each series, images first, so that what refers to them finds them."""
+    import dicombridge
+    from dicombridge.kinds import kind_named
+
+    wanted = kind_named(kind).name if kind else None
+    chosen = [
+        loadable
+        for loadable in dicombridge.examine(database)
+        if loadable.selected and (wanted is None or loadable.kind == wanted)
+    ]
+    return sorted(chosen, key=lambda loadable: loadable.kind != "IMAGE")
+
+
+def load_all(paths: Sequence[str], scene: Any, kind: str | None = None, **options: Any) -> list[tuple[Any, list[Any]]]:
+    """Load all that the paths hold.
+
+    Returns
+    -------
+    list of (Loadable, nodes)
+        In loading order.
+
+    Raises
+    ------
+    DicomBridgeError
+        There is nothing to load, or one object cannot be loaded.
+    """
+    import dicombridge
+
+    plan = [(loadable, database) for database in open_paths(paths) for loadable in choose(database, kind)]
+    if not plan:
+        what = f"of kind {kind.upper()} " if kind else ""
+        raise DicomBridgeError(
+            f"{', '.join(paths)}: nothing {what}that can be loaded; 'dicombridge info' shows what is there."
+        )
+    plan.sort(key=lambda step: step[0].kind != "IMAGE")
+    progress = default_progress()
+    return [
+        (loadable, dicombridge.load(loadable, scene=scene, database=database, progress=progress, **options))
+        for loadable, database in plan
+    ]
+
+
+def find_node(scene: Any, name: str) -> Any:
+    """Return the node of this ID or name.
+
+    Raises
+    ------
+    DicomBridgeError
+        There is none, or the name is not the name of one alone; the message lists what there is.
+    """
+    node = scene.GetNodeByID(name)
+    if node is not None:
+        return node
+    storable = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
+    storable = [node for node in storable if node.IsA("vtkMRMLDisplayableNode") and not node.GetHideFromEditors()]
+    found = [node for node in storable if node.GetName() == name]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(f"{node.GetName()!r} ({node.GetID()})" for node in (found or storable)) or "no nodes"
+    reason = "several nodes have this name; use the ID" if found else "no node has this name or ID"
+    raise DicomBridgeError(f"{name!r}: {reason}. The scene has: {listed}.")
+
+
+def tell_warnings(loaded: Iterable[tuple[Any, Any]]) -> None:
+    """Print what was dropped or guessed while reading, one line each, on stderr."""
+    for loadable, _ in loaded:
+        if loadable.warning:
+            print(f"dicombridge: warning: {loadable.name}: {' '.join(loadable.warning.split())}", file=sys.stderr)
+
+
+# Scenes -----------------------------------------------------------------------------------------------------------
+
+
+def read_scene(path: str) -> Any:
+    """Return the scene in an ``.mrb`` or ``.mrml`` file."""
+    import dicombridge
+
+    if not Path(path).is_file():
+        raise UnreadableError(path, "there is no such file.")
+    use_quiet_vtk()
+    scene = dicombridge.new_scene()
+    if path.lower().endswith(".mrml"):
+        scene.SetURL(path)
+        done = scene.Connect()
+    else:
+        done = scene.ReadFromMRB(path)
+    if not done:
+        raise UnreadableError(path, "this is not a scene that can be read (.mrb or .mrml).")
+    return scene
+
+
+def save_scene(scene: Any, path: str | Path) -> Path:
+    """Write a scene as ``.mrb``; the file appears complete or not at all."""
+    target = Path(path)
+    if target.suffix.lower() != ".mrb":
+        raise DicomBridgeError(f"{target}: a scene is written as .mrb; please name the file so.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # A folder beside the target: the name inside the archive is the file's, and renaming stays on one disk.
+    with tempfile.TemporaryDirectory(prefix=".dicombridge-", dir=target.parent) as folder:
+        temporary = Path(folder) / target.name
+        if not scene.WriteToMRB(os.fspath(temporary)) or not temporary.is_file():
+            raise DicomBridgeError(f"{target}: the scene could not be written. Is there room on the disk?")
+        temporary.replace(target)
+    return target
+
+
+# Export -----------------------------------------------------------------------------------------------------------
+
+
+def add_export_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that ``export`` and ``convert`` share."""
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for the DICOM files")
+    parser.add_argument("--source", metavar="PATH", help="file or folder with the images that the object refers to")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEYWORD=VALUE",
+        help="attribute of the new object, e.g. SeriesDescription=edited; may be repeated",
+    )
+    parser.add_argument(
+        "--type",
+        type=str.upper,
+        choices=("BINARY", "LABELMAP", "FRACTIONAL"),
+        help="segmentation type of a SEG (the type that it had, else BINARY)",
+    )
+    parser.add_argument("--compression", metavar="NAME", help="none, RLE, JPEG-LS, JPEG2000 or deflate")
+    parser.add_argument("--json", action="store_true", help="print the new files as JSON")
+
+
+def export_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of ``dicombridge.export`` that the command line asks for."""
+    options: dict[str, Any] = {}
+    for setting in arguments.set:
+        keyword, equals, value = setting.partition("=")
+        if not equals or not keyword:
+            raise DicomBridgeError(f"--set {setting}: this is not KEYWORD=VALUE, e.g. SeriesDescription=edited.")
+        options[keyword] = value
+    if arguments.type:
+        options["segmentation_type"] = arguments.type
+    if arguments.compression:
+        options["compression"] = arguments.compression
+    return options

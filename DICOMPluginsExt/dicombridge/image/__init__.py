@@ -1,0 +1,150 @@
+"""Images: CT, MR and PET series, single-frame or enhanced multi-frame, as scalar volumes.
+
+The path of an image: ``headers`` and ``enhanced`` (what a file says about its planes), ``stacks`` (which planes form
+a grid), ``voxels`` and ``quantities`` (what the values are), ``series`` (all of it as values), ``volume`` (the node).
+Other kinds place their objects with :func:`dicombridge.image.series.series_grid`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dicombridge.kinds import kind_named
+from dicombridge.loadable import Loadable
+
+if TYPE_CHECKING:
+    from dicombridge.image.headers import Plane
+    from dicombridge.image.stacks import Stack
+    from dicombridge.image.voxels import Progress
+
+__all__ = ["examine", "load"]
+
+log = logging.getLogger(__name__)
+
+_SERIES_INSTANCE_UID = "0020,000E"
+_SERIES_NUMBER = "0020,0011"
+_SERIES_DESCRIPTION = "0008,103E"
+
+
+def examine(files: Sequence[str], database: Any) -> list[Loadable]:
+    """Return a loadable for each volume that the images among these files form; header values only.
+
+    Multi-frame files are one loadable each: their functional groups, which no database caches, are read at load.
+    """
+    from dicombridge.image.headers import MULTI_FRAME_CLASSES, database_values, plane_of_values
+    from dicombridge.image.stacks import find_stacks
+
+    single: dict[str, list[Plane]] = defaultdict(list)
+    multi: list[Plane] = []
+    for file in map(str, files):
+        plane = plane_of_values(file, database_values(database, file))
+        if plane.sop_class_uid not in kind_named("IMAGE").sop_classes:
+            continue
+        if plane.sop_class_uid in MULTI_FRAME_CLASSES:
+            multi.append(plane)
+        else:
+            single[str(database.fileValue(file, _SERIES_INSTANCE_UID) or "")].append(plane)
+    series = Counter(database.fileValue(plane.path, _SERIES_INSTANCE_UID) for plane in multi)
+    loadables = [
+        _multi_frame_loadable(plane, database, series[database.fileValue(plane.path, _SERIES_INSTANCE_UID)] == 1)
+        for plane in multi
+    ]
+    for planes in single.values():
+        stacks = find_stacks(plane for plane in planes if not plane.lacks)
+        loadables.extend(_stack_loadable(stack, database) for stack in stacks)
+        placeless = [plane for plane in planes if plane.lacks]
+        if placeless:
+            loadables.append(_placeless_loadable(placeless, database))
+    return loadables
+
+
+def load(loadable: Loadable, scene: Any, database: Any, progress: Progress | None = None, **options: Any) -> list[Any]:
+    """Load images as ``vtkMRMLScalarVolumeNode``, one for each volume that the loadable's files form.
+
+    Parameters
+    ----------
+    loadable
+        From :func:`examine`; only ``files`` and ``name`` matter.
+    scene
+        Where the nodes go; unchanged if loading fails.
+    database
+        Not needed: images refer to nothing.
+    progress
+        Called with a fraction from 0 to 1 and a message.
+    options
+        Not used.
+
+    Raises
+    ------
+    UnreadableError
+        A file is damaged, or contradicts itself.
+    UnsupportedError
+        Colour images, unknown compression.
+    GeometryError
+        An image cannot be placed in space.
+    """
+    from dicombridge.image.series import read_series
+    from dicombridge.image.volume import add_volume, read_image
+    from dicombridge.scene import transaction
+
+    series = read_series(loadable.files, _part(progress, 0.0, 0.2))
+    share = 0.8 / max(len(series), 1)
+    images = [read_image(one, _part(progress, 0.2 + n * share, share)) for n, one in enumerate(series)]
+    nodes = []
+    with transaction(scene):
+        for one, image in zip(series, images, strict=True):
+            label = one.stack.label if len(series) > 1 else ""
+            name = f"{loadable.name} - {label}" if label else loadable.name
+            if one.stack.warning:
+                log.warning("%s: %s", name, one.stack.warning)
+            nodes.append(add_volume(scene, one, image, name))
+    return nodes
+
+
+def _part(progress: Progress | None, start: float, share: float) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda fraction, message: progress(start + share * fraction, message)
+
+
+def _name(path: str, database: Any) -> str:
+    """Return ``"<SeriesNumber>: <SeriesDescription>"``, as Slicer names volumes."""
+    number = str(database.fileValue(path, _SERIES_NUMBER) or "").strip()
+    description = str(database.fileValue(path, _SERIES_DESCRIPTION) or "").strip() or "Unnamed Series"
+    return f"{number}: {description}" if number else description
+
+
+def _loadable(planes: Sequence[Plane], database: Any, label: str, tooltip: str, warning: str) -> Loadable:
+    path = planes[0].path
+    name = _name(path, database)
+    return Loadable(
+        files=list(dict.fromkeys(plane.path for plane in planes)),
+        name=f"{name} - {label}" if label else name,
+        tooltip=tooltip,
+        warning=warning,
+        selected=True,
+        confidence=kind_named("IMAGE").confidence,
+        kind="IMAGE",
+        seriesInstanceUID=str(database.fileValue(path, _SERIES_INSTANCE_UID) or ""),
+    )
+
+
+def _stack_loadable(stack: Stack, database: Any) -> Loadable:
+    slices, rows, columns = stack.shape
+    tooltip = f"{slices} slices of {rows} x {columns}, {len(stack.planes)} files"
+    return _loadable(stack.planes, database, stack.label, tooltip, stack.warning)
+
+
+def _multi_frame_loadable(plane: Plane, database: Any, alone: bool) -> Loadable:
+    label = "" if alone or plane.instance_number is None else f"instance {plane.instance_number}"
+    return _loadable([plane], database, label, "One multi-frame file", "")
+
+
+def _placeless_loadable(planes: Sequence[Plane], database: Any) -> Loadable:
+    warning = f"{len(planes)} images cannot be placed in space and do not load: their headers lack {planes[0].lacks}."
+    loadable = _loadable(planes, database, "not placed", "No volume", warning)
+    loadable.selected, loadable.confidence = False, 0.1
+    return loadable

@@ -1,0 +1,215 @@
+"""An open multi-frame object: its header as a Dataset, its per-frame values as columns, its frames one at a time.
+
+The file is mapped, not read: neither the pixel data nor the per-frame functional groups are copied. Files in an
+encoding that :mod:`dicombridge.part10` leaves to pydicom are read by pydicom and written anew in memory.
+"""
+
+from __future__ import annotations
+
+import mmap
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from dicombridge.errors import UnreadableError
+from dicombridge.functional_groups import FrameTable, read_frame_table
+from dicombridge.part10 import Buffer, Layout, NeedsPydicom, TruncatedError, items, read_layout
+from dicombridge.pixels import PixelFrames
+
+__all__ = ["MultiFrame", "open_multiframe", "read_header"]
+
+PER_FRAME_GROUPS = 0x52009230
+PIXEL_DATA_TAGS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
+_OFFSET_TABLES = (0x7FE00001, 0x7FE00002)
+_REWRITTEN = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"})
+"""Transfer syntaxes whose pixel data is not compressed, so that it stays as it is when the file is written anew."""
+
+
+@dataclass
+class MultiFrame:
+    """An open object.
+
+    Attributes
+    ----------
+    path
+        As the caller named it.
+    header
+        All elements but the per-frame functional groups and the pixel data.
+    table
+        The per-frame functional groups; empty where the object has none.
+    frames
+        The pixel data; None where the object has none.
+    transfer_syntax_uid
+        Of the file.
+    implicit_vr
+        Encoding of what was read.
+    """
+
+    path: str
+    header: Any
+    table: FrameTable
+    frames: PixelFrames | None
+    transfer_syntax_uid: str
+    implicit_vr: bool
+    _buffer: Buffer
+    _layout: Layout
+
+    def raw_items(self, tag: int) -> list[bytes]:
+        """Return the items of a top level sequence as they are encoded; empty where there is none."""
+        span = self._layout.elements.get(tag)
+        if span is None:
+            return []
+        return [
+            self._buffer[start:stop] for start, stop in items(self._buffer, span.start, span.stop, self.implicit_vr)
+        ]
+
+
+@contextmanager
+def open_multiframe(path: str | Path, pixels: bool = True) -> Iterator[MultiFrame]:
+    """Open a multi-frame object; without ``pixels``, whatever follows the per-frame groups is not looked at.
+
+    Raises
+    ------
+    UnreadableError
+        The file is no DICOM file, is cut short or contradicts itself.
+    """
+    name = str(path)
+    with _mapped(path) as buffer:
+        try:
+            layout = read_layout(buffer)
+        except NeedsPydicom:
+            yield _through_pydicom(name, pixels)
+            return
+        if pixels and not layout.complete:
+            raise UnreadableError(name, "is cut short: its last element ends beyond the end of the file.")
+        yield _open(name, buffer, layout, pixels)
+
+
+def read_header(path: str | Path) -> Any:
+    """Return the Dataset of a file without per-frame functional groups and pixel data, which are not read.
+
+    Raises
+    ------
+    UnreadableError
+        The file is no DICOM file, or its header is cut short.
+    """
+    name = str(path)
+    with _mapped(path) as buffer:
+        try:
+            layout = read_layout(buffer, stop_before=lambda tag: tag >= 0x7FE00001)
+        except NeedsPydicom:
+            return _through_pydicom(name, pixels=False).header
+        return _header(name, buffer, layout)
+
+
+@contextmanager
+def _mapped(path: str | Path) -> Iterator[Buffer]:
+    try:
+        with Path(path).open("rb") as file:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+                try:
+                    yield buffer
+                finally:
+                    # A numpy view that outlives this block would keep the map open: that is a defect of ours.
+                    pass
+    except ValueError as error:
+        if "empty file" in str(error):
+            raise UnreadableError(path, "is empty.") from error
+        raise
+    except OSError as error:
+        raise UnreadableError(path, f"cannot be read: {error.strerror or error}.") from error
+
+
+def _open(name: str, buffer: Buffer, layout: Layout, pixels: bool) -> MultiFrame:
+    header = _header(name, buffer, layout)
+    table = FrameTable()
+    span = layout.elements.get(PER_FRAME_GROUPS)
+    if span is not None:
+        try:
+            table = read_frame_table(buffer, span.start, span.stop, layout.implicit_vr)
+        except (TruncatedError, NeedsPydicom) as error:
+            raise UnreadableError(name, f"its per-frame functional groups are damaged: {error}.") from error
+    frames = None
+    if pixels:
+        pixel_span = next((layout.elements[tag] for tag in PIXEL_DATA_TAGS if tag in layout.elements), None)
+        if pixel_span is not None:
+            frames = PixelFrames(name, buffer, pixel_span.start, pixel_span.stop, layout.transfer_syntax_uid, header)
+    return MultiFrame(name, header, table, frames, layout.transfer_syntax_uid, layout.implicit_vr, buffer, layout)
+
+
+def _header(name: str, buffer: Buffer, layout: Layout) -> Any:
+    """Parse all elements but the large ones with pydicom."""
+    from pydicom.filereader import read_dataset
+
+    large = {PER_FRAME_GROUPS, *PIXEL_DATA_TAGS, *_OFFSET_TABLES}
+    begins = sorted(layout.begins.items(), key=lambda item: item[1])
+    ends = [begin for _, begin in begins[1:]] + [min(layout.dataset_stop, len(buffer))]
+    parts: list[bytes] = []
+    for (tag, begin), end in zip(begins, ends, strict=True):
+        if tag not in large and layout.elements[tag].stop <= len(buffer):
+            parts.append(buffer[begin:end])
+    content = b"".join(parts)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            header = read_dataset(BytesIO(content), layout.implicit_vr, True, bytelength=len(content))
+            # Encodings of text are resolved now, while the character set element is at hand.
+            header.set_original_encoding(layout.implicit_vr, True, header.get("SpecificCharacterSet", "ISO_IR 6"))
+    except Exception as error:
+        raise UnreadableError(name, f"its header cannot be read: {error}.") from error
+    if "SOPClassUID" not in header:
+        raise UnreadableError(name, "has no SOP Class UID, so it is not a DICOM object.")
+    return header
+
+
+def _through_pydicom(name: str, pixels: bool) -> MultiFrame:
+    """Read with pydicom what the light reader declines, then go the same way."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(name, force=False)
+            syntax = str(dataset.file_meta.TransferSyntaxUID)
+            if not dataset.original_encoding[1] and "PixelData" in dataset and dataset.get("BitsAllocated", 8) > 1:
+                # pydicom does not swap the bytes of pixel data on writing.
+                array = dataset.pixel_array
+                dataset.PixelData = array.astype(array.dtype.newbyteorder("<")).tobytes()
+            elif not dataset.original_encoding[1] and "PixelData" in dataset:
+                dataset.PixelData = _bits_of_words(dataset)
+            for _ in dataset.iterall():
+                pass  # every raw value is decoded while its own byte order is known
+            if syntax not in _REWRITTEN:
+                raise UnreadableError(name, "its elements are not encoded as the standard says.")
+            output = BytesIO()
+            dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            pydicom.dcmwrite(output, dataset, implicit_vr=False, little_endian=True, force_encoding=True)
+    except UnreadableError:
+        raise
+    except InvalidDicomError as error:
+        raise UnreadableError(name, "is not a DICOM file.") from error
+    except Exception as error:
+        raise UnreadableError(name, f"cannot be read: {error}.") from error
+    buffer = output.getvalue()
+    try:
+        layout = read_layout(buffer)
+    except NeedsPydicom as error:
+        raise UnreadableError(name, f"cannot be read: {error}.") from error
+    opened = _open(name, buffer, layout, pixels)
+    opened.transfer_syntax_uid = syntax
+    return opened
+
+
+def _bits_of_words(dataset: Any) -> bytes:
+    """Return the bits of big endian single-bit pixel data in little endian order (PS3.5 8.1.1, annex D)."""
+    import numpy as np
+
+    frames = np.asarray(dataset.pixel_array, dtype=np.uint8)
+    packed = np.packbits(frames.ravel(), bitorder="little").tobytes()
+    return packed + b"\0" * (len(packed) % 2)

@@ -1,0 +1,239 @@
+"""Frames of pixel data, one at a time, from the bytes of a file (PS3.5 8).
+
+Uncompressed frames are views of the mapped file. Compressed ones are decoded as pydicom decodes them; two encodings of
+segmentations that pydicom 3.0 does not decode are read here: single bits in RLE (PS3.5 annex G) and Deflated Image Frame
+Compression (PS3.5 8.2.16).
+"""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dicombridge.errors import UnreadableError, UnsupportedError
+from dicombridge.part10 import Buffer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["DEFLATED_IMAGE_FRAME", "RLE_LOSSLESS", "PixelFrames"]
+
+DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
+RLE_LOSSLESS = "1.2.840.10008.1.2.5"
+_NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"})
+
+
+class PixelFrames:
+    """The frames of single-sample integer pixel data.
+
+    Parameters
+    ----------
+    name
+        The file, for messages.
+    buffer, start, stop
+        Where the value of Pixel Data lies.
+    transfer_syntax_uid
+        How it is encoded.
+    header
+        Dataset with the attributes of the Image Pixel module (PS3.3 C.7.6.3).
+
+    Attributes
+    ----------
+    count, rows, columns, bits
+        Number of frames; frame size in pixels; Bits Allocated.
+
+    Raises
+    ------
+    UnreadableError
+        The attributes are missing, absurd, or promise more than the file holds.
+    """
+
+    def __init__(self, name: str, buffer: Buffer, start: int, stop: int, transfer_syntax_uid: str, header: Any) -> None:
+        self._name = name
+        self._buffer = buffer
+        self._start, self._stop = start, stop
+        self._header = header
+        self._syntax = transfer_syntax_uid
+        self.rows = self._positive("Rows", 65535)
+        self.columns = self._positive("Columns", 65535)
+        self.bits = self._positive("BitsAllocated", 64)
+        self.count = self._positive("NumberOfFrames", 2**31 - 1)
+        if int(header.get("SamplesPerPixel") or 1) != 1:
+            raise UnsupportedError(f"{name}: has several samples per pixel, where one is expected.")
+        if self.bits not in (1, 8, 16):
+            raise UnreadableError(name, f"has {self.bits} bits allocated, where 1, 8 or 16 are expected.")
+        self.native = transfer_syntax_uid in _NATIVE
+        if self.native:
+            needed = (self.count * self.rows * self.columns * self.bits + 7) // 8
+            if needed > stop - start:
+                raise UnreadableError(
+                    name, f"its {self.count} frames need {needed} bytes of pixel data, {stop - start} are there."
+                )
+
+    def _positive(self, keyword: str, largest: int) -> int:
+        value = self._header.get(keyword)
+        if keyword == "NumberOfFrames" and value is None:
+            return 1
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            raise UnreadableError(self._name, f"its {keyword} is {value!r}.") from None
+        if not 0 < number <= largest:
+            raise UnreadableError(self._name, f"its {keyword} is {number}.")
+        return number
+
+    @property
+    def bytes_per_frame(self) -> int:
+        """Size of a decoded frame; single bits are padded to whole bytes."""
+        return (self.rows * self.columns * self.bits + 7) // 8
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        """Yield every frame, (rows, columns), uint8 or uint16; single bits as 0 and 1."""
+        for packed, frame in self.raw():
+            yield self.unpack(packed) if frame is None else frame
+
+    def raw(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[Any] | None]]:
+        """Yield every frame as ``(bits, None)`` where its bits are packed and aligned to bytes, else ``(empty, pixels)``.
+
+        The first pixel of a byte is its least significant bit (PS3.5 8.1.1). The arrays may be views that are only valid until the
+        next frame.
+        """
+        empty = np.empty(0, dtype=np.uint8)
+        if self.bits > 1:
+            source = self._native_pixels() if self.native else self._decoded()
+            for frame in source:
+                yield empty, frame
+        else:
+            yield from ((bits, None) for bits in (self._native_bits() if self.native else self._decoded_bits()))
+
+    def unpack(self, packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return packed bits as (rows, columns) of 0 and 1."""
+        pixels = self.rows * self.columns
+        return np.unpackbits(packed, count=pixels, bitorder="little").reshape(self.rows, self.columns)
+
+    def _native_pixels(self) -> Iterator[NDArray[Any]]:
+        dtype = np.dtype("<u2") if self.bits == 16 else np.dtype("u1")
+        size = self.bytes_per_frame
+        for number in range(self.count):
+            begin = self._start + number * size
+            # A copy of one frame: a view would keep the map from being closed.
+            yield np.frombuffer(self._buffer[begin : begin + size], dtype).reshape(self.rows, self.columns)
+
+    def _native_bits(self) -> Iterator[NDArray[np.uint8]]:
+        pixels = self.rows * self.columns
+        for number in range(self.count):
+            first = number * pixels
+            begin, shift = self._start + first // 8, first % 8
+            end = self._start + (first + pixels + 7) // 8
+            packed = np.frombuffer(self._buffer[begin:end], dtype=np.uint8)
+            if shift or pixels % 8:
+                bits = np.unpackbits(packed, bitorder="little")[shift : shift + pixels]
+                packed = np.packbits(bits, bitorder="little")
+            yield packed
+
+    def _encapsulated(self) -> Iterator[bytes]:
+        """Yield the compressed bytes of each frame, checking that there are as many as promised."""
+        from pydicom.encaps import generate_frames
+
+        extended = None
+        if "ExtendedOffsetTable" in self._header and "ExtendedOffsetTableLengths" in self._header:
+            extended = (self._header.ExtendedOffsetTable, self._header.ExtendedOffsetTableLengths)
+        content = BytesIO(self._buffer[self._start : self._stop])
+        found = 0
+        try:
+            for frame in generate_frames(content, number_of_frames=self.count, extended_offsets=extended):
+                found += 1
+                yield bytes(frame)
+        except (ValueError, EOFError, IndexError) as error:
+            raise UnreadableError(self._name, f"its compressed pixel data is damaged: {error}.") from error
+        if found != self.count:
+            raise UnreadableError(self._name, f"has {found} compressed frames instead of {self.count}.")
+
+    def _decoded_bits(self) -> Iterator[NDArray[np.uint8]]:
+        for number, compressed in enumerate(self._encapsulated(), start=1):
+            if self._syntax == DEFLATED_IMAGE_FRAME:
+                content = self._inflated(compressed, number)
+            elif self._syntax == RLE_LOSSLESS:
+                content = self._rle_bits(compressed, number)
+            else:
+                yield np.packbits(self._pydicom_frame(compressed, number) != 0, bitorder="little")
+                continue
+            yield np.frombuffer(content, dtype=np.uint8, count=self.bytes_per_frame)
+
+    def _decoded(self) -> Iterator[NDArray[Any]]:
+        dtype = np.dtype("<u2") if self.bits == 16 else np.dtype("u1")
+        for number, compressed in enumerate(self._encapsulated(), start=1):
+            if self._syntax == DEFLATED_IMAGE_FRAME:
+                content = self._inflated(compressed, number)[: self.bytes_per_frame]
+                yield np.frombuffer(content, dtype).reshape(self.rows, self.columns)
+            else:
+                yield self._pydicom_frame(compressed, number)
+
+    def _inflated(self, compressed: bytes, number: int) -> bytes:
+        try:
+            # A bound on the output, so that a few bytes cannot fill the memory.
+            content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(compressed, self.bytes_per_frame + 1)
+        except zlib.error as error:
+            raise UnreadableError(self._name, f"frame {number} cannot be inflated: {error}.") from error
+        return self._checked(content, number)
+
+    def _rle_bits(self, compressed: bytes, number: int) -> bytes:
+        """Decode a frame of single bits as pydicom decodes one of bytes (PS3.5 8.2.2, G.2)."""
+        shape = {"rows": 1, "columns": self.bytes_per_frame, "bits_allocated": 8, "bits_stored": 8}
+        return self._checked(self._decode(compressed, number, **shape).tobytes(), number)
+
+    def _checked(self, content: bytes, number: int) -> bytes:
+        if len(content) < self.bytes_per_frame:
+            raise UnreadableError(
+                self._name, f"frame {number} has {len(content)} bytes instead of {self.bytes_per_frame}."
+            )
+        return content
+
+    def _pydicom_frame(self, compressed: bytes, number: int) -> NDArray[Any]:
+        stored = int(self._header.get("BitsStored") or self.bits)
+        frame = self._decode(
+            compressed,
+            number,
+            rows=self.rows,
+            columns=self.columns,
+            bits_allocated=max(self.bits, 8),
+            bits_stored=stored,
+        )
+        return frame.reshape(self.rows, self.columns)
+
+    def _decode(self, compressed: bytes, number: int, **shape: int) -> NDArray[Any]:
+        from pydicom.encaps import encapsulate
+        from pydicom.pixels import get_decoder
+
+        try:
+            decoder = get_decoder(self._syntax)
+            if not decoder.is_available:
+                raise UnsupportedError(
+                    f"{self._name}: is compressed ({self._syntax}) and no decoder is installed; pip install "
+                    f"'dicombridge[codecs]', or decompress the file. {' '.join(decoder.missing_dependencies)}"
+                )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                array, _ = decoder.as_array(
+                    encapsulate([compressed]),
+                    index=0,
+                    number_of_frames=1,
+                    samples_per_pixel=1,
+                    photometric_interpretation="MONOCHROME2",
+                    pixel_representation=0,
+                    pixel_keyword="PixelData",
+                    **shape,
+                )
+        except UnsupportedError:
+            raise
+        except NotImplementedError as error:
+            raise UnsupportedError(f"{self._name}: {error}") from error
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise UnreadableError(self._name, f"frame {number} cannot be decoded: {reason}") from error
+        return np.asarray(array)

@@ -1,0 +1,350 @@
+"""Pictures of MRML nodes, for people who have no Slicer window at hand.
+
+:func:`render` cuts volumes and segmentations along planes, draws their surfaces, and writes one PNG. It needs no
+display: surfaces are rendered off-screen by VTK (:mod:`dicombridge.preview3d`), everything else is numpy and Pillow.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dicombridge.errors import DicomBridgeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "VIEWS",
+    "Grid",
+    "Region",
+    "Subject",
+    "label_layers",
+    "most_telling",
+    "render",
+    "subject_of_nodes",
+    "voxel_points",
+]
+
+VIEWS = ("axial", "coronal", "sagittal", "acquisition", "3d")
+"""What a panel can show; ``acquisition`` is the plane in which the image was acquired."""
+
+_FRACTIONAL_ATTRIBUTE = "DICOMBridge.SegmentationFractionalType"  # what a FRACTIONAL segmentation's volumes bear
+_OBLIQUE = 0.995  # a grid axis whose largest direction cosine is below this belongs to an oblique image
+
+
+@dataclass(frozen=True)
+class Region:
+    """One segment: where it is in its label layer, and how it looks."""
+
+    name: str
+    label: int
+    colour: tuple[float, float, float]
+    node: str = ""
+    place: int = 0  # in the node's list of segments; layers hold them in another order
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Voxels and where they are: values are (slices, rows, columns), the matrix maps IJK to RAS mm."""
+
+    values: NDArray[Any]
+    ijk_to_ras: NDArray[np.float64]
+
+    @property
+    def corners(self) -> NDArray[np.float64]:
+        """(8, 3) RAS mm: the outer corners of the corner voxels."""
+        last = np.array(self.values.shape[::-1]) - 0.5
+        index = np.array(np.meshgrid(*[[-0.5, n] for n in last], indexing="ij")).reshape(3, -1)
+        return (self.ijk_to_ras[:3, :3] @ index + self.ijk_to_ras[:3, 3:]).T
+
+    @property
+    def spacing(self) -> NDArray[np.float64]:
+        """(3,) mm along I, J, K."""
+        return np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0)
+
+
+@dataclass(eq=False)
+class Subject:
+    """Everything that one picture shows, as plain values.
+
+    Attributes
+    ----------
+    title
+        Names of the nodes.
+    image
+        Background, or None.
+    lookup
+        (256, 3) colours of the background from the bottom to the top of the window.
+    window
+        Lower and upper value that are drawn darkest and brightest.
+    layers
+        Label layers and the segments in each.
+    heat
+        Probability map drawn as a heat overlay, or None.
+    heat_meaning
+        What its values are: probability or occupancy.
+    surfaces
+        The segmentation nodes, for 3D.
+    """
+
+    title: str = ""
+    image: Grid | None = None
+    lookup: NDArray[np.uint8] = field(default_factory=lambda: np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, 1))
+    window: tuple[float, float] = (0.0, 1.0)
+    layers: list[tuple[Grid, list[Region]]] = field(default_factory=list)
+    heat: Grid | None = None
+    heat_meaning: str = "probability"
+    surfaces: list[Any] = field(default_factory=list)
+
+    @functools.cached_property
+    def samples(self) -> list[list[NDArray[np.float64]]]:
+        """For every layer and region, (3, n) RAS mm of some of its voxels; none only where it is empty."""
+        return [_region_samples(grid, regions) for grid, regions in self.layers]
+
+    @property
+    def regions(self) -> list[Region]:
+        """All segments, layer by layer."""
+        return [region for _, regions in self.layers for region in regions]
+
+    @property
+    def frame(self) -> Grid:
+        """The grid that fixes the field of view: the image's, else the overlay's."""
+        if self.image is not None:
+            return self.image
+        return self.layers[0][0] if self.layers else self.heat  # type: ignore[return-value]  # one of them is there
+
+
+def render(
+    nodes: Iterable[Any] | Any,
+    path: str | Path,
+    *,
+    views: Sequence[str] | None = None,
+    title: str | None = None,
+    width: int = 1200,
+) -> Path:
+    """Write one PNG of up to four panels that shows the nodes together.
+
+    Parameters
+    ----------
+    nodes
+        ``vtkMRMLSegmentationNode`` and ``vtkMRMLScalarVolumeNode``. A volume whose values are probabilities (floating
+        point from 0 to 1) becomes a heat overlay. Without a volume, the source volume of the first segmentation is
+        taken where the scene has it.
+    path
+        The PNG; it appears complete or not at all.
+    views
+        Panels in reading order, out of :data:`VIEWS`; chosen by the nodes where it is None.
+    title
+        Text at the top; the nodes' names where it is None.
+    width
+        Pixels.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    from dicombridge.preview_page import compose
+
+    subject = subject_of_nodes(nodes)
+    if title is not None:
+        subject.title = title
+    chosen = tuple(views) if views is not None else default_views(subject)
+    unknown = [view for view in chosen if view not in VIEWS]
+    if unknown or not 1 <= len(chosen) <= 4:
+        raise DicomBridgeError(f"A preview has 1 to 4 views out of {', '.join(VIEWS)}, not {', '.join(chosen)!r}.")
+    picture = compose(subject, chosen, width)
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        picture.save(temporary, format="PNG", optimize=True)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def most_telling(nodes: Iterable[Any]) -> list[Any]:
+    """Return the nodes of a scene that one picture can show together.
+
+    The segmentations that share a source, with that source; where there are none, the first volume.
+    """
+    listed = list(nodes)
+    segmentations = [node for node in listed if node.IsA("vtkMRMLSegmentationNode")]
+    if not segmentations:
+        return [node for node in listed if node.IsA("vtkMRMLScalarVolumeNode")][:1]
+    source = _source_volume(segmentations[0])
+    return [node for node in segmentations if _source_volume(node) is source]
+
+
+def default_views(subject: Subject) -> tuple[str, ...]:
+    """Return the panels that suit what is to be seen."""
+    frame = subject.frame
+    solid = ("3d",) if subject.surfaces else ()
+    if min(frame.values.shape) == 1:
+        return "acquisition", *solid
+    directions = np.abs(frame.ijk_to_ras[:3, :3] / frame.spacing)
+    if directions.max(axis=0).min() < _OBLIQUE:
+        return "acquisition", "axial", "coronal", *(solid or ("sagittal",))
+    return "axial", "coronal", "sagittal", *solid
+
+
+# Nodes to plain values --------------------------------------------------------------------------------------------
+
+
+def subject_of_nodes(nodes: Iterable[Any] | Any) -> Subject:
+    """Return what a picture of these nodes shows.
+
+    Raises
+    ------
+    DicomBridgeError
+        None of the nodes can be drawn.
+    """
+    listed: list[Any] = [nodes] if hasattr(nodes, "IsA") else list(nodes)
+    segmentations = [node for node in listed if node.IsA("vtkMRMLSegmentationNode")]
+    subject = Subject(title=", ".join(node.GetName() or node.GetClassName() for node in segmentations or listed))
+    volumes = [node for node in listed if node.IsA("vtkMRMLScalarVolumeNode") and node.GetImageData() is not None]
+    for node in segmentations:
+        subject.layers += label_layers(node)
+    subject.surfaces = segmentations
+    heat = [node for node in volumes if _is_probability(node)]
+    plain = [node for node in volumes if node not in heat] + [
+        source for source in map(_source_volume, segmentations + heat) if source is not None
+    ]
+    if heat and not plain and heat[0].GetAttribute(_FRACTIONAL_ATTRIBUTE) is None and not segmentations:
+        heat, plain = [], heat  # an image that happens to be scaled to 0 to 1, not an overlay over nothing
+    if heat:
+        subject.heat = _grid_of_volume(heat[0])
+        subject.heat_meaning = (heat[0].GetAttribute(_FRACTIONAL_ATTRIBUTE) or "probability").lower()
+    if plain:
+        subject.image = _grid_of_volume(plain[0])
+        _set_display(subject, plain[0])
+    if subject.image is None and not subject.layers and subject.heat is None:
+        raise DicomBridgeError("Nothing to draw: a preview needs a volume or a segmentation that has voxels.")
+    return subject
+
+
+def _source_volume(node: Any) -> Any | None:
+    """Return the volume that a segmentation was made on, where the scene knows it."""
+    role = node.GetReferenceImageGeometryReferenceRole() if node.IsA("vtkMRMLSegmentationNode") else ""
+    source = node.GetNodeReference(role or "referenceImageGeometryRef")
+    if source is None or not source.IsA("vtkMRMLScalarVolumeNode") or source.GetImageData() is None:
+        return None
+    return None if _is_probability(source) else source
+
+
+def _is_probability(node: Any) -> bool:
+    if node.GetAttribute(_FRACTIONAL_ATTRIBUTE) is not None:
+        return True
+    image = node.GetImageData()
+    if image.GetScalarTypeAsString() not in ("float", "double"):
+        return False
+    low, high = image.GetScalarRange()
+    return low >= 0.0 and high <= 1.0
+
+
+def _world_matrix(node: Any) -> NDArray[np.float64]:
+    """Return what the node's (linear) parent transforms do to its RAS points."""
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    parent = node.GetParentTransformNode()
+    if parent is not None:
+        parent.GetMatrixTransformToWorld(matrix)
+    return _array_of_matrix(matrix)
+
+
+def _array_of_matrix(matrix: Any) -> NDArray[np.float64]:
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def _voxels(image: Any) -> NDArray[Any]:
+    """Return the scalars of a one-component image as (slices, rows, columns), without a copy."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    scalars = vtk_to_numpy(image.GetPointData().GetScalars())
+    return (scalars if scalars.ndim == 1 else scalars[:, 0]).reshape(image.GetDimensions()[::-1])
+
+
+def _grid_of_volume(node: Any) -> Grid:
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return Grid(_voxels(node.GetImageData()), _world_matrix(node) @ _array_of_matrix(matrix))
+
+
+def label_layers(node: Any, hidden: bool = False) -> list[tuple[Grid, list[Region]]]:
+    """Return the label layers of a segmentation in world RAS; shared layers once, hidden segments only if asked for."""
+    import vtk
+
+    segmentation, display = node.GetSegmentation(), node.GetDisplayNode()
+    layers: dict[str, tuple[Grid, list[Region]]] = {}
+    for index in range(segmentation.GetNumberOfSegments()):
+        identifier = segmentation.GetNthSegmentID(index)
+        segment = segmentation.GetSegment(identifier)
+        if display is not None and not hidden and not display.GetSegmentVisibility(identifier):
+            continue
+        image = segment.GetRepresentation("Binary labelmap")
+        if image is None:
+            continue
+        name, label = segment.GetName() or identifier, int(segment.GetLabelValue())
+        region = Region(name, label, tuple(segment.GetColor()), node.GetID() or node.GetName() or "", index)
+        key = image.GetAddressAsString("vtkOrientedImageData")
+        if key not in layers:
+            if min(image.GetDimensions()) < 1 or image.GetPointData().GetScalars() is None:
+                grid = Grid(np.zeros((1, 1, 1), dtype=np.uint8), np.eye(4))
+            else:
+                matrix = vtk.vtkMatrix4x4()
+                image.GetImageToWorldMatrix(matrix)
+                offset = np.eye(4)
+                offset[:3, 3] = image.GetExtent()[::2]  # a cropped labelmap's first voxel is not index 0
+                grid = Grid(_voxels(image), _world_matrix(node) @ _array_of_matrix(matrix) @ offset)
+            layers[key] = (grid, [])
+        layers[key][1].append(region)
+    return list(layers.values())
+
+
+def _set_display(subject: Subject, node: Any) -> None:
+    """Take window and colours from the display node; without one, the middle 98 % of the values in grey."""
+    display = node.GetDisplayNode()
+    image = subject.image
+    assert image is not None
+    if display is not None and display.IsA("vtkMRMLScalarVolumeDisplayNode") and not display.GetAutoWindowLevel():
+        half = display.GetWindow() / 2
+        subject.window = (display.GetLevel() - half, display.GetLevel() + half)
+    else:
+        step = max(1, image.values.size // 200_000)
+        low, high = np.percentile(image.values.ravel()[::step], [1, 99])
+        subject.window = (float(low), float(max(high, low + 1e-6)))
+    colours = display.GetColorNode() if display is not None else None
+    table = colours.GetLookupTable() if colours is not None else None
+    if table is not None and table.GetNumberOfTableValues() > 1:
+        place = np.linspace(0, table.GetNumberOfTableValues() - 1, 256).round().astype(int)
+        subject.lookup = np.array([[round(c * 255) for c in table.GetTableValue(i)[:3]] for i in place], dtype=np.uint8)
+
+
+def _region_samples(grid: Grid, regions: list[Region]) -> list[NDArray[np.float64]]:
+    flat = grid.values.ravel()
+    found = np.flatnonzero(flat)
+    labels = flat[found]
+    order = np.argsort(labels, kind="stable")
+    wanted = [region.label for region in regions]
+    starts = np.searchsorted(labels[order], wanted, side="left")
+    stops = np.searchsorted(labels[order], wanted, side="right")
+    return [voxel_points(grid, found[order[start:stop]]) for start, stop in zip(starts, stops, strict=True)]
+
+
+def voxel_points(grid: Grid, found: NDArray[np.int64], most: int = 20_000) -> NDArray[np.float64]:
+    """Return (3, n) RAS mm of voxels given by their flat index, evenly thinned out to ``most``."""
+    found = found[:: -(-len(found) // most) or 1]
+    index = np.stack(np.unravel_index(found, grid.values.shape)[::-1])
+    return grid.ijk_to_ras[:3, :3] @ index + grid.ijk_to_ras[:3, 3:]

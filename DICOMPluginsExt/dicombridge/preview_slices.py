@@ -1,0 +1,232 @@
+"""Planes through a patient, and pictures of what they cut. numpy in, numpy out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dicombridge.preview import voxel_points
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dicombridge.preview import Grid, Region, Subject
+
+__all__ = ["Plane", "heat_colour", "letters_of", "plane_of_view", "slice_picture"]
+
+_TOWARDS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
+_PATIENT_VIEWS = {"axial": ("L", "P"), "coronal": ("L", "I"), "sagittal": ("P", "I")}  # right, down in the picture
+_FILL = 0.38
+_HEAT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=float)
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """A rectangle in the patient, seen as a picture.
+
+    Attributes
+    ----------
+    origin
+        (3,) RAS mm: centre of the top left pixel.
+    right, down
+        (3,) RAS: unit directions of a row and of a column of the picture.
+    pixel_mm
+        Size of a pixel.
+    shape
+        Rows and columns.
+    """
+
+    origin: NDArray[np.float64]
+    right: NDArray[np.float64]
+    down: NDArray[np.float64]
+    pixel_mm: float
+    shape: tuple[int, int]
+
+    def pixel_of(self, point: Sequence[float]) -> tuple[int, int]:
+        """Return row and column at which a RAS point projects."""
+        offset = (np.asarray(point, dtype=float) - self.origin) / self.pixel_mm
+        return round(float(offset @ self.down)), round(float(offset @ self.right))
+
+
+def plane_of_view(subject: Subject, view: str, size: tuple[int, int]) -> Plane:
+    """Return the plane of a view that crosses as many segments as one plane can, fitted into (rows, columns)."""
+    frame = subject.frame
+    if view == "acquisition":
+        axes = frame.ijk_to_ras[:3, :3] / frame.spacing
+        right, down = axes[:, 0], axes[:, 1]
+    else:
+        right, down = (np.array(_TOWARDS[letter], dtype=float) for letter in _PATIENT_VIEWS[view])
+    normal = np.cross(right, down)
+    corners = frame.corners
+    low = np.array([(corners @ axis).min() for axis in (right, down, normal)])
+    high = np.array([(corners @ axis).max() for axis in (right, down, normal)])
+    depth = _best_depth(subject, normal, (float(low[2]), float(high[2])))
+    pixel_mm = max((high[0] - low[0]) / size[1], (high[1] - low[1]) / size[0])
+    middle = (low + high) / 2
+    half = (np.array([size[1], size[0]]) - 1) / 2 * pixel_mm
+    origin = right * (middle[0] - half[0]) + down * (middle[1] - half[1]) + normal * depth
+    return Plane(origin, right, down, float(pixel_mm), size)
+
+
+def _best_depth(subject: Subject, normal: NDArray[np.float64], limits: tuple[float, float]) -> float:
+    """Return the place along the normal (mm) with the most segments, each with much of its area."""
+    frame = subject.frame
+    directions = frame.ijk_to_ras[:3, :3].T @ normal
+    along = int(np.argmax(np.abs(directions)))
+    step = float(abs(directions[along]))
+    bins = max(1, round((limits[1] - limits[0]) / step))
+    edges = np.linspace(limits[0], limits[1], bins + 1)
+    score = np.zeros(bins)
+    for points in (points for layer in subject.samples for points in layer):
+        count, _ = np.histogram(normal @ points, edges)
+        score += np.sqrt(count / max(count.max(), 1))
+    if subject.heat is not None:
+        points = voxel_points(subject.heat, np.flatnonzero(subject.heat.values > 0.5))
+        score += np.sqrt(np.histogram(normal @ points, edges)[0])
+    best = int(np.argmax(score)) if score.any() else bins // 2
+    return float((edges[best] + edges[best + 1]) / 2)
+
+
+def heat_colour(probability: float) -> tuple[int, int, int]:
+    """Return the colour of a probability (0 to 1) in the heat overlay."""
+    place = np.linspace(0, 1, len(_HEAT))
+    red, green, blue = (round(float(np.interp(probability, place, _HEAT[:, channel]))) for channel in range(3))
+    return red, green, blue
+
+
+def letters_of(direction: NDArray[np.float64]) -> str:
+    """Return the patient direction of a RAS vector, the strongest part first (PS3.3 C.7.6.1.1.1).
+
+    Examples
+    --------
+    >>> letters_of(np.array([-0.9, 0.4, 0.0]))
+    'LA'
+    """
+    parts = sorted(((float(np.dot(direction, axis)), letter) for letter, axis in _TOWARDS.items()), reverse=True)
+    return "".join(letter for part, letter in parts[:2] if part > 0.3)
+
+
+# Slices -----------------------------------------------------------------------------------------------------------
+
+
+def slice_picture(subject: Subject, plane: Plane, enlarge: int = 1) -> NDArray[np.uint8]:
+    """Return (rows, columns, 3): the background with translucent segments, their outlines and the heat overlay.
+
+    Parameters
+    ----------
+    subject
+        What to show.
+    plane
+        Where to cut.
+    enlarge
+        The picture has this many times the plane's rows and columns, so that shrinking it gives smooth edges.
+    """
+    canvas: NDArray[Any] = np.zeros((*plane.shape, 3), dtype=np.float32)
+    if subject.image is not None:
+        low, high = subject.window
+        value, within = _interpolated(subject.image, plane)
+        shade = np.clip((value - low) / (high - low) * 255.0, 0, 255).astype(np.uint8)
+        canvas = np.where(within[..., None], subject.lookup[shade], 0).astype(np.float32)
+    if subject.heat is not None:
+        value, within = _interpolated(subject.heat, plane)
+        value = np.where(within, value, 0.0)
+        place = np.linspace(0, 1, len(_HEAT))
+        colour = np.stack([np.interp(value, place, _HEAT[:, channel]) for channel in range(3)], axis=-1)
+        opacity = np.clip(value * 4, 0, 0.75)[..., None]
+        canvas = canvas * (1 - opacity) + colour * opacity
+    canvas = np.stack([_enlarged(canvas[..., channel], enlarge) for channel in range(3)], axis=-1)
+    line_width = max(2, round(min(canvas.shape[:2]) / 330))
+    outlines = []
+    for grid, regions in subject.layers:
+        for region, share in _cut(grid, regions, plane):
+            inside = _enlarged(share, enlarge) >= 0.5
+            colour = np.array(region.colour) * 255.0
+            # Where there is a heat overlay, a fill would hide it.
+            if subject.heat is None:
+                canvas[inside] = canvas[inside] * (1 - _FILL) + colour * _FILL
+            outlines.append((_inner_edge(inside, line_width), colour))
+    for edge, colour in outlines:
+        canvas[edge] = colour
+    return np.rint(np.clip(canvas, 0, 255)).astype(np.uint8)
+
+
+def _enlarged(values: NDArray[Any], times: int) -> NDArray[np.float32]:
+    from PIL import Image
+
+    if times == 1:
+        return values
+    rows, columns = values.shape
+    picture = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    return np.asarray(picture.resize((columns * times, rows * times), Image.Resampling.BILINEAR))
+
+
+def _corner_weights(
+    grid: Grid, plane: Plane
+) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float32]], NDArray[np.bool_]]:
+    """Return flat index and weight of the up to 8 voxels around each pixel, and where the grid has the pixel at all."""
+    ras_to_ijk = np.linalg.inv(grid.ijk_to_ras)
+    start = ras_to_ijk[:3, :3] @ plane.origin + ras_to_ijk[:3, 3]
+    per_row = ras_to_ijk[:3, :3] @ plane.down * plane.pixel_mm
+    per_column = ras_to_ijk[:3, :3] @ plane.right * plane.pixel_mm
+    rows, columns = np.arange(plane.shape[0])[:, None], np.arange(plane.shape[1])[None, :]
+    within = np.ones(plane.shape, dtype=bool)
+    choices = []
+    for axis, (size, stride) in enumerate(zip(grid.values.shape[::-1], _strides(grid.values.shape), strict=True)):
+        place = start[axis] + per_row[axis] * rows + per_column[axis] * columns
+        # A plane through voxel centres must not need their neighbours for the last digit's sake.
+        place = np.where(np.abs(place - np.rint(place)) < 1e-6, np.rint(place), place)
+        within &= (place >= -0.5) & (place <= size - 0.5)
+        place = np.clip(place, 0, size - 1)
+        lower = np.floor(place).astype(np.int64)
+        part = (place - lower).astype(np.float32)
+        upper = np.minimum(lower + 1, size - 1)
+        pairs = [(lower * stride, 1 - part)]
+        if part.any():
+            pairs.append((upper * stride, part))
+        choices.append(pairs)
+    corners = list(itertools.product(*choices))
+    indices = [i[0] + j[0] + k[0] for i, j, k in corners]
+    weights = [i[1] * j[1] * k[1] for i, j, k in corners]
+    return indices, weights, within
+
+
+def _strides(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    return 1, shape[2], shape[1] * shape[2]
+
+
+def _interpolated(grid: Grid, plane: Plane) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return values between voxels, linearly, and where the grid has the pixel."""
+    indices, weights, within = _corner_weights(grid, plane)
+    flat = grid.values.ravel()
+    total = np.zeros(plane.shape, dtype=np.float32)
+    for index, weight in zip(indices, weights, strict=True):
+        total += flat[index] * weight
+    return total, within
+
+
+def _cut(grid: Grid, regions: list[Region], plane: Plane) -> Iterable[tuple[Region, NDArray[np.float32]]]:
+    """Yield each segment that the plane crosses, with how much of each pixel it fills (0 to 1)."""
+    indices, weights, within = _corner_weights(grid, plane)
+    flat = grid.values.ravel()
+    labels = [flat[index] for index in indices]
+    present = {label for found in labels for label in np.unique(found).tolist()}
+    for region in regions:
+        if region.label in present:
+            share = np.zeros(plane.shape, dtype=np.float32)
+            for found, weight in zip(labels, weights, strict=True):
+                share += (found == region.label) * weight
+            share *= within
+            if (share >= 0.5).any():
+                yield region, share
+
+
+def _inner_edge(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    inner = mask.copy()
+    for _ in range(width):
+        padded = np.pad(inner, 1)
+        inner = inner & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & ~inner

@@ -1,0 +1,149 @@
+"""Which other objects an object needs, from every place where the standard lets it say so.
+
+A reference is any item that has a Referenced SOP Instance UID: in the Common Instance Reference module (PS3.3 C.12.2), in
+functional groups, in evidence sequences, in the many sequences of radiotherapy objects. Its series and study are those of the
+items around it. So a new object kind needs no code here, only its exceptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataset import Dataset
+
+if TYPE_CHECKING:
+    from dicombridge.database import Database
+    from dicombridge.functional_groups import FrameTable
+
+__all__ = ["Reference", "instances_needed", "references_of", "series_of_references"]
+
+_REFERENCED_SOP_INSTANCE_UID = 0x00081155
+
+NOT_NEEDED = frozenset(
+    {
+        "SegmentSequence",
+        "PredecessorDocumentsSequence",
+        "ReferencedImageEvidenceSequence",
+        "ReferencedPatientSequence",
+        "ReferencedPerformedProcedureStepSequence",
+        "ReferencedRequestSequence",
+        "ReferencedStudySequence",
+        "ReferencedVisitSequence",
+        "IdenticalDocumentsSequence",
+    }
+)
+"""Sequences that name objects of the workflow, earlier versions, or none at all: nothing is missing without them.
+
+They are not walked; a Segment Sequence alone can be longer than all the rest of a header.
+"""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A referenced instance; a series that is referenced as a whole has no instance UID."""
+
+    sop_instance_uid: str = ""
+    sop_class_uid: str = ""
+    series_instance_uid: str = ""
+    study_instance_uid: str = ""
+
+
+def references_of(header: Dataset, table: FrameTable | None = None) -> list[Reference]:
+    """Return the instances (and whole series) that an object refers to, each once, the most telling naming of each.
+
+    Parameters
+    ----------
+    header
+        The dataset, with or without per-frame functional groups.
+    table
+        Its per-frame functional groups, where they were read apart.
+    """
+    found: dict[str, Reference] = {}
+    own = str(header.get("SOPInstanceUID") or "")
+    for reference in _walk(header, Reference(), top=True):
+        _keep(found, reference)
+    if table is not None:
+        for uid in {value.rstrip(b"\0 ") for value in table.values_of(_REFERENCED_SOP_INSTANCE_UID)}:
+            _keep(found, Reference(uid.decode("ascii", "replace")))
+    found.pop(own, None)
+    return list(found.values())
+
+
+def _keep(found: dict[str, Reference], reference: Reference) -> None:
+    key = reference.sop_instance_uid or f"series {reference.series_instance_uid}"
+    known = found.get(key)
+    if known is None or (reference.series_instance_uid and not known.series_instance_uid):
+        found[key] = reference
+
+
+def _walk(dataset: Dataset, around: Reference, top: bool = False) -> Iterator[Reference]:
+    if not top:
+        series = str(dataset.get("SeriesInstanceUID") or around.series_instance_uid)
+        study = str(dataset.get("StudyInstanceUID") or around.study_instance_uid)
+        around = replace(around, series_instance_uid=series, study_instance_uid=study)
+        instance = str(dataset.get("ReferencedSOPInstanceUID") or "")
+        if instance:
+            sop_class = str(dataset.get("ReferencedSOPClassUID") or "")
+            yield replace(around, sop_instance_uid=instance, sop_class_uid=sop_class)
+        elif dataset.get("SeriesInstanceUID"):
+            yield around
+    for tag in list(dataset.keys()):
+        if tag.is_private or not _is_sequence(dataset, tag):
+            continue
+        if keyword_for_tag(tag) in NOT_NEEDED:
+            continue
+        for item in dataset[tag].value or ():
+            yield from _walk(item, around)
+
+
+def _is_sequence(dataset: Dataset, tag: Any) -> bool:
+    """Whether an element is a sequence, without decoding the ones that are not."""
+    raw = dataset.get_item(tag)
+    if raw is None:
+        return False
+    if raw.VR is not None:
+        return bool(raw.VR == "SQ")
+    from pydicom.datadict import dictionary_VR
+
+    try:
+        return dictionary_VR(tag) == "SQ"
+    except KeyError:
+        return False
+
+
+def series_of_references(references: Iterable[Reference], database: Database) -> dict[str, list[str]]:
+    """Return the referenced series that the database knows, the one with most references first.
+
+    Returns
+    -------
+    dict
+        Series Instance UID -> referenced SOP Instance UIDs in it (empty where only the series was named).
+    """
+    series: dict[str, list[str]] = {}
+    for reference in references:
+        uid = ""
+        if reference.sop_instance_uid:
+            file = database.fileForInstance(reference.sop_instance_uid)
+            uid = database.seriesForFile(file) if file else ""
+        uid = uid or reference.series_instance_uid
+        if uid and (uid in series or database.instancesForSeries(uid)):
+            instances = series.setdefault(uid, [])
+            if reference.sop_instance_uid:
+                instances.append(reference.sop_instance_uid)
+    return dict(sorted(series.items(), key=lambda item: -len(item[1])))
+
+
+def instances_needed(references: Iterable[Reference], database: Database | None) -> list[str]:
+    """Return the SOP Instance UIDs to offer for loading: the named ones, and all others of their series.
+
+    Whole series, because a volume of only those slices that have contours or labels is not what a person wants.
+    """
+    references = list(references)
+    needed = dict.fromkeys(reference.sop_instance_uid for reference in references if reference.sop_instance_uid)
+    if database is not None:
+        for series_uid in series_of_references(references, database):
+            needed.update(dict.fromkeys(database.instancesForSeries(series_uid)))
+    return list(needed)

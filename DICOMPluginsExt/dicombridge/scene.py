@@ -1,0 +1,95 @@
+"""MRML scenes: making one, finding the default one, and changing it all or nothing."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+__all__ = ["default_database", "default_scene", "new_scene", "transaction", "use_application"]
+
+_application: dict[str, Callable[[], Any]] = {}
+
+
+def use_application(scene: Callable[[], Any], database: Callable[[], Any]) -> None:
+    """Tell the library where Slicer keeps its scene and its database (called by ``DICOMBridgeLib``)."""
+    _application.update(scene=scene, database=database)
+
+
+def default_scene() -> Any:
+    """Return the application's scene inside Slicer, a new scene elsewhere."""
+    return _application["scene"]() if "scene" in _application else new_scene()
+
+
+def default_database() -> Any | None:
+    """Return the application's DICOM database inside Slicer, None elsewhere."""
+    return _application["database"]() if "database" in _application else None
+
+
+def new_scene() -> Any:
+    """Return an empty ``vtkMRMLScene`` that knows all that the library uses.
+
+    Outside Slicer a bare ``vtkMRMLScene()`` can neither convert segmentations nor read an ``.mrb``: the module
+    logic that registers the converters, and the manager of cached files, are set here.
+    """
+    import slicer
+
+    scene = slicer.vtkMRMLScene()
+    cache = slicer.vtkCacheManager()
+    cache.SetMRMLScene(scene)
+    cache.SetRemoteCacheDirectory(_cache_directory().name)
+    scene.SetCacheManager(cache)
+    data_io = slicer.vtkDataIOManager()
+    data_io.SetCacheManager(cache)
+    scene.SetDataIOManager(data_io)
+    logic = slicer.vtkSlicerSegmentationsModuleLogic()
+    logic.SetMRMLScene(scene)
+    # The scene observes its logics but does not own them: without this they end with this function.
+    scene.dicombridge_keeps = (cache, data_io, logic)
+    return scene
+
+
+@functools.cache
+def _cache_directory() -> tempfile.TemporaryDirectory[str]:
+    """One folder a process for what scenes unpack; it ends with the process."""
+    directory = tempfile.TemporaryDirectory(prefix="dicombridge-")
+    # vtkCacheManager warns and does not clean up in a folder that lacks its mark.
+    (Path(directory.name) / ".slicer-cache").touch()
+    return directory
+
+
+@contextmanager
+def transaction(scene: Any) -> Iterator[None]:
+    """Change a scene all or nothing: on an exception every node that was added since is removed again.
+
+    Subject hierarchy items that were added are removed too. Nodes that existed before must only be changed after the
+    last step that can fail; the loaders keep to that.
+    """
+    before = {node.GetID() for node in _nodes(scene)}
+    hierarchy = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
+    items_before = _items(hierarchy)
+    try:
+        yield
+    except BaseException:
+        hierarchy = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
+        for item in sorted(_items(hierarchy) - items_before, reverse=True):
+            hierarchy.RemoveItem(item, False, False)
+        for node in reversed(_nodes(scene)):
+            if node.GetID() not in before:
+                scene.RemoveNode(node)
+        raise
+
+
+def _nodes(scene: Any) -> list[Any]:
+    return [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
+
+
+def _items(hierarchy: Any) -> set[int]:
+    if hierarchy is None:
+        return set()
+    children: list[int] = []
+    hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), children, True)
+    return set(children)

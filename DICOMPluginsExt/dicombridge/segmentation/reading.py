@@ -1,0 +1,279 @@
+"""A DICOM segmentation as plain values: segments, grids and label layers (PS3.3 A.51, C.8.20).
+
+No VTK here: the arrays to paint into are given by the caller, so that they can be memory of a MRML node from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dicombridge.errors import DicomBridgeError, UnreadableError, UnsupportedError
+from dicombridge.multiframe import MultiFrame, open_multiframe
+from dicombridge.references import Reference, references_of, series_of_references
+from dicombridge.segmentation.planes import FrameStack, concatenated, frame_planes, place_stacks, source_uids
+from dicombridge.segmentation.segments import Segment, is_background, segments_of_file
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dicombridge.database import Database
+    from dicombridge.image.series import SourceGrid
+
+__all__ = ["SegmentationFile", "iterate_frames", "open_segmentation"]
+
+SEGMENT_NUMBER = (0x0062000A, 0, 0x0062000B)
+LARGEST_VOLUME = 2**33
+"""Voxels of the largest grid that is allocated: 8 GiB of labels, far beyond any scanner's volume."""
+
+Progress = Callable[[float, str], None]
+
+
+@dataclass
+class SegmentationFile:
+    """An open segmentation.
+
+    Attributes
+    ----------
+    path
+        Of its first file.
+    header
+        Dataset of its first file, without frames.
+    segmentation_type
+        BINARY, FRACTIONAL or LABELMAP.
+    parts
+        Its files; several make a concatenation (PS3.3 C.7.6.16.2.2.4). Frames are counted through all of them.
+    segment_numbers
+        Segment of each frame; -1 in label maps, whose pixels say it.
+    segments
+        In the order of the Segment Sequence; frames' segments that are not described are added.
+    backgrounds
+        Pixel values of a label map that are no segment.
+    background_segment
+        The segment that describes the background, None where there is none.
+    stacks
+        Frames by grid. More than one where orientations or spacings differ.
+    source_frames
+        For each stack, for each slice, the (SOP Instance UID, frame number or 0) of the slice's source images.
+    references
+        All that it refers to.
+    warnings
+        What is doubtful.
+    """
+
+    path: str
+    header: Any
+    segmentation_type: str
+    parts: list[MultiFrame]
+    segment_numbers: NDArray[np.int64]
+    segments: list[Segment]
+    backgrounds: frozenset[int]
+    background_segment: Segment | None
+    stacks: list[FrameStack] = field(default_factory=list)
+    source_frames: list[dict[int, list[tuple[str, int]]]] = field(default_factory=list)
+    references: list[Reference] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def maximum_fractional_value(self) -> int:
+        """Value that stands for 1 (PS3.3 C.8.20.2.3)."""
+        value = self.header.get("MaximumFractionalValue")
+        try:
+            return int(value) if value else 255
+        except (TypeError, ValueError):
+            return 255
+
+
+def open_segmentation(files: Sequence[str], database: Database | None, stack: ExitStack) -> SegmentationFile:
+    """Open the files of one segmentation object and find out where its frames lie.
+
+    Parameters
+    ----------
+    files
+        One file, or all files of a concatenation.
+    database
+        Where source images are looked up; may be None.
+    stack
+        Keeps the files open.
+
+    Raises
+    ------
+    UnreadableError, UnsupportedError, GeometryError, MissingReferenceError
+    """
+    opened = [stack.enter_context(open_multiframe(file)) for file in files]
+    opened.sort(key=lambda one: int(one.header.get("InConcatenationNumber") or 0))
+    first = opened[0]
+    kind = _segmentation_type(first)
+    segments, warnings = segments_of_file(first)
+    numbers = [_segment_numbers(one, kind, segments) for one in opened]
+    backgrounds: frozenset[int] = frozenset()
+    background_segment = None
+    if kind == "LABELMAP":
+        backgrounds = _backgrounds(first.header, segments)
+        background_segment = next((segment for segment in segments if segment.number in backgrounds), None)
+        segments = [segment for segment in segments if segment.number not in backgrounds]
+    else:
+        segments = _with_undescribed(segments, np.concatenate(numbers), warnings)
+    result = SegmentationFile(
+        path=first.path,
+        header=first.header,
+        segmentation_type=kind,
+        parts=opened,
+        segment_numbers=np.concatenate(numbers),
+        segments=segments,
+        backgrounds=backgrounds,
+        background_segment=background_segment,
+        warnings=warnings,
+    )
+    _find_references(result)
+    _find_stacks(result, database)
+    return result
+
+
+def _segmentation_type(opened: MultiFrame) -> str:
+    header = opened.header
+    kind = str(header.get("SegmentationType") or "").upper()
+    if kind == "LABELMAP" or header.SOPClassUID == "1.2.840.10008.5.1.4.1.1.66.7":
+        kind = "LABELMAP"
+    if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
+        raise UnsupportedError(f"{opened.path}: its Segmentation Type is {kind!r}, not BINARY, FRACTIONAL or LABELMAP.")
+    if opened.frames is None:
+        raise UnreadableError(opened.path, "has no pixel data.")
+    expected = {"BINARY": (1, 8), "FRACTIONAL": (8,), "LABELMAP": (8, 16)}[kind]
+    if opened.frames.bits not in expected:
+        raise UnreadableError(opened.path, f"is {kind} with {opened.frames.bits} bits a pixel, which cannot be.")
+    return kind
+
+
+def _backgrounds(header: Any, segments: Sequence[Segment]) -> frozenset[int]:
+    """Return the pixel values of a label map that are no segment.
+
+    The Pixel Padding Value, or 0 where there is none; and a segment that is coded as background (PS3.3 C.8.20.2.3.3
+    asks for one where background pixels are encoded), which dcmqi writes beside another padding value.
+    """
+    try:
+        padding = int(header.get("PixelPaddingValue") or 0)
+    except (TypeError, ValueError):
+        padding = 0
+    described = {segment.number for segment in segments if is_background(segment)}
+    return frozenset(described | {padding})
+
+
+def _segment_numbers(opened: MultiFrame, kind: str, segments: list[Segment]) -> NDArray[np.int64]:
+    """Return the segment number of each frame; -1 in label maps, whose pixels say it."""
+    count = opened.frames.count if opened.frames is not None else 0
+    table = opened.table
+    if table.frames not in (0, count):
+        raise UnreadableError(
+            opened.path, f"has {count} frames, but functional groups of {table.frames}; it contradicts itself."
+        )
+    if kind == "LABELMAP":
+        return np.full(count, -1, dtype=np.int64)
+    shared = _shared_segment_number(opened.header)
+    if shared is None and len(segments) == 1:
+        shared = segments[0].number
+    raws = table.column(*SEGMENT_NUMBER) if table.frames else [None] * count
+    numbers = [shared if raw is None or len(raw) < 2 else int.from_bytes(raw[:2], "little") for raw in raws]
+    if any(number is None for number in numbers):
+        raise UnreadableError(opened.path, f"frame {numbers.index(None) + 1} does not say which segment it shows.")
+    return np.array(numbers, dtype=np.int64)
+
+
+def _shared_segment_number(header: Any) -> int | None:
+    groups = header.get("SharedFunctionalGroupsSequence")
+    items = groups[0].get("SegmentIdentificationSequence") if groups else None
+    value = items[0].get("ReferencedSegmentNumber") if items else None
+    return None if value is None else int(value)
+
+
+def _with_undescribed(segments: list[Segment], numbers: NDArray[np.int64], warnings: list[str]) -> list[Segment]:
+    known = {segment.number for segment in segments}
+    missing = [number for number in np.unique(numbers).tolist() if number not in known]
+    if missing:
+        warnings.append(f"Segments without a description were named by their number: {missing}.")
+    return segments + [Segment(number, f"Segment {number}") for number in missing]
+
+
+def _find_references(result: SegmentationFile) -> None:
+    references: dict[str, Reference] = {}
+    for opened in result.parts:
+        for reference in references_of(opened.header, opened.table):
+            references.setdefault(reference.sop_instance_uid or reference.series_instance_uid, reference)
+    result.references = list(references.values())
+
+
+def _find_stacks(result: SegmentationFile, database: Database | None) -> None:
+    first = result.parts[0].frames
+    sizes = {(part.frames.rows, part.frames.columns) for part in result.parts if part.frames is not None}
+    if first is None or len(sizes) != 1:
+        raise UnreadableError(result.path, "is in several files whose frames differ in size.")
+    planes = concatenated(
+        [frame_planes(part, part.frames.count, database) for part in result.parts if part.frames is not None]
+    )
+    result.warnings.extend(planes.warnings)
+    frame_of_reference = str(result.header.get("FrameOfReferenceUID") or "")
+    sources = _source_grids(result, database)
+    result.stacks = place_stacks(planes, first.rows, first.columns, sources, frame_of_reference)
+    uids: list[list[str]] = []
+    numbers: list[list[int]] = []
+    for part in result.parts:
+        part_uids, part_numbers = source_uids(part)
+        uids.extend(part_uids)
+        numbers.extend(part_numbers)
+    result.source_frames = [_sources_by_slice(stack, uids, numbers) for stack in result.stacks]
+    for stack in result.stacks:
+        voxels = int(np.prod([int(size) for size in stack.geometry.spatial_shape], dtype=np.int64))
+        if voxels > LARGEST_VOLUME:
+            raise UnreadableError(result.path, f"its frames span a grid of {voxels:.3g} voxels; the file is damaged.")
+
+
+def _sources_by_slice(
+    stack: FrameStack, uids: list[list[str]], numbers: list[list[int]]
+) -> dict[int, list[tuple[str, int]]]:
+    by_slice: dict[int, dict[tuple[str, int], None]] = {}
+    if len(uids) <= int(stack.frames.max(initial=-1)):
+        return {}
+    for frame, place in zip(stack.frames.tolist(), stack.slices.tolist(), strict=True):
+        pairs = by_slice.setdefault(place, {})
+        pairs.update(dict.fromkeys(zip(uids[frame], numbers[frame], strict=True)))
+    return {place: list(pairs) for place, pairs in by_slice.items() if pairs}
+
+
+def _source_grids(result: SegmentationFile, database: Database | None) -> list[SourceGrid]:
+    """Return the grids of the referenced series that the database has, the most referenced one first."""
+    if database is None:
+        return []
+    from dicombridge.image.series import series_grids
+
+    grids: list[SourceGrid] = []
+    for series_uid, instances in series_of_references(result.references, database).items():
+        try:
+            files = [file for file in database.filesForSeries(series_uid) if file]
+            of_series = series_grids(files, database)
+        except DicomBridgeError as error:
+            result.warnings.append(f"The referenced series {series_uid} gives no grid: {error}")
+            continue
+        wanted = set(instances)
+        grids.extend(sorted(of_series, key=lambda grid: -len(wanted.intersection(grid.instance_uids))))
+    return grids
+
+
+def iterate_frames(
+    result: SegmentationFile, progress: Progress | None = None
+) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[Any] | None]]:
+    """Yield (frame index, packed bits or empty, pixels or None) of all files, telling the progress now and then."""
+    total = len(result.segment_numbers)
+    every = max(1, total // 50)
+    number = 0
+    for part in result.parts:
+        if part.frames is None:
+            continue
+        for packed, pixels in part.frames.raw():
+            if progress is not None and number % every == 0:
+                progress(number / total, f"Frame {number + 1} of {total}")
+            yield number, packed, pixels
+            number += 1

@@ -1,0 +1,52 @@
+# make test    everything that a change must pass (lint, types, tests, doctests)
+# make lint    style and types alone
+# make demo    phantom -> SEG -> scene -> previews -> SEG, into demo-output/
+# make bench   against peers, side by side
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+NODE := Testing/Headless/node
+PEERS := $(NODE)/node_modules/.installed
+
+.DEFAULT_GOAL := test
+.PHONY: test lint demo bench system clean
+
+test: lint system $(PEERS)
+	@$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+demo: $(INSTALLED)
+	@$(BIN)/dicombridge demo --output demo-output
+
+bench: $(INSTALLED) system
+	@$(BIN)/python Testing/Benchmarks/run.py
+
+$(INSTALLED): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@touch $@
+
+# dcmjs, which reads what we write; the tests that need it are skipped where there is no npm.
+$(PEERS): $(NODE)/package.json $(NODE)/package-lock.json | system
+	@if command -v npm >/dev/null; then \
+	  (cd $(NODE) && npm ci --loglevel=error --no-audit --no-fund) && touch $@; \
+	else echo "npm is not installed: tests against dcmjs are skipped."; fi
+
+# Tools that pip cannot bring. Installed where we may (root on Debian), named where we may not.
+system:
+	@missing=""; \
+	command -v cmake >/dev/null || missing="$$missing cmake"; \
+	command -v c++ >/dev/null || missing="$$missing g++"; \
+	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	test -n "$$missing" || exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else echo "Please install:$$missing. Tests that need them are skipped."; fi
+
+clean:
+	rm -rf .venv build dist demo-output bench-output $(NODE)/node_modules

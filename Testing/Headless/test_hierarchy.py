@@ -1,0 +1,417 @@
+"""Subject hierarchy items and remembered headers, also through a saved scene."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+
+import dicombridge
+from dicombridge import hierarchy, text
+
+slicer = pytest.importorskip("slicer")
+
+ATTRIBUTES: dict[str, Any] = {
+    "PatientName": "DOE^JOHN",
+    "PatientID": "P-1",
+    "PatientSex": "M",
+    "PatientBirthDate": "19700101",
+    "PatientComments": "",
+    "StudyInstanceUID": "1.2.3",
+    "StudyID": "S1",
+    "StudyDescription": "Abdomen",
+    "StudyDate": "20240102",
+    "StudyTime": "101112",
+    "SeriesInstanceUID": "1.2.3.4",
+    "Modality": "SEG",
+    "SeriesNumber": "300",
+    "SeriesDescription": "Liver",
+    "SeriesDate": "20240103",
+    "SeriesTime": "1",
+    "ContentDate": "20240104",
+    "ContentTime": "2",
+    "Manufacturer": "Maker",
+    "ManufacturerModelName": "Machine",
+    "FrameOfReferenceUID": "1.2.3.9",
+    "SOPInstanceUIDs": ["1.2.3.4.1", "1.2.3.4.2"],
+    "ReferencedInstanceUIDs": ["1.5.1", "1.5.2"],
+}
+
+
+def add_node(scene: Any, name: str = "node") -> Any:
+    return scene.AddNewNodeByClass("vtkMRMLTextNode", name)
+
+
+def items_of(scene: Any) -> tuple[Any, list[int]]:
+    node = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    items: list[int] = []
+    node.GetItemChildren(node.GetSceneItemID(), items, True)
+    return node, items
+
+
+def saved_and_read(scene: Any, folder: Path) -> Any:
+    path = folder / "scene.mrb"
+    assert scene.WriteToMRB(str(path))
+    again = dicombridge.new_scene()
+    assert again.ReadFromMRB(str(path))
+    return again
+
+
+def test_items_are_those_of_slicer(scene: Any) -> None:
+    node = add_node(scene)
+    item = hierarchy.add_series(scene, node, ATTRIBUTES)
+    shn, items = items_of(scene)
+    study = shn.GetItemParent(item)
+    patient = shn.GetItemParent(study)
+    assert sorted(items) == sorted([item, study, patient])
+    assert shn.GetItemParent(patient) == shn.GetSceneItemID()
+    assert shn.GetItemDataNode(item) is node
+    assert [shn.GetItemLevel(i) for i in (study, patient)] == ["Study", "Patient"]
+    assert [shn.GetItemName(i) for i in (study, patient)] == ["Abdomen (20240102)", "DOE^JOHN (P-1)"]
+    assert [shn.GetItemUID(i, "DICOM") for i in (item, study, patient)] == ["1.2.3.4", "1.2.3", "P-1"]
+    assert shn.GetItemUID(item, "DICOMInstanceUID") == "1.2.3.4.1 1.2.3.4.2"
+    constants = slicer.vtkMRMLSubjectHierarchyConstants
+    expected = {
+        item: {
+            constants.GetDICOMSeriesModalityAttributeName(): "SEG",
+            constants.GetDICOMSeriesNumberAttributeName(): "300",
+            constants.GetDICOMFrameOfReferenceUIDAttributeName(): "1.2.3.9",
+            constants.GetDICOMReferencedInstanceUIDsAttributeName(): "1.5.1 1.5.2",
+            "DICOM.SeriesDescription": "Liver",
+            "DICOM.SeriesDate": "20240103",
+            "DICOM.SeriesTime": "1",
+            "DICOM.ContentDate": "20240104",
+            "DICOM.ContentTime": "2",
+            "DICOM.Manufacturer": "Maker",
+            "DICOM.Model": "Machine",
+        },
+        study: {
+            constants.GetDICOMStudyInstanceUIDAttributeName(): "1.2.3",
+            constants.GetDICOMStudyIDAttributeName(): "S1",
+            constants.GetDICOMStudyDescriptionAttributeName(): "Abdomen",
+            constants.GetDICOMStudyDateAttributeName(): "20240102",
+            constants.GetDICOMStudyTimeAttributeName(): "101112",
+        },
+        patient: {
+            constants.GetDICOMPatientNameAttributeName(): "DOE^JOHN",
+            constants.GetDICOMPatientIDAttributeName(): "P-1",
+            constants.GetDICOMPatientSexAttributeName(): "M",
+            constants.GetDICOMPatientBirthDateAttributeName(): "19700101",
+        },
+    }
+    for of_item, attributes in expected.items():
+        assert {name: shn.GetItemAttribute(of_item, name) for name in attributes} == attributes
+
+
+def test_adding_again_makes_nothing_new(scene: Any) -> None:
+    node = add_node(scene)
+    first = hierarchy.add_series(scene, node, ATTRIBUTES)
+    second = hierarchy.add_series(scene, node, {**ATTRIBUTES, "SeriesDescription": "edited"})
+    shn, items = items_of(scene)
+    assert first == second
+    assert len(items) == 3
+    assert shn.GetItemAttribute(first, "DICOM.SeriesDescription") == "edited"
+    assert shn.GetItemLevel(shn.GetItemParent(first)) == "Study"
+
+
+def test_two_series_share_patient_and_study(scene: Any) -> None:
+    nodes = [add_node(scene, f"node {i}") for i in range(3)]
+    for i, node in enumerate(nodes[:2]):
+        hierarchy.add_series(scene, node, {**ATTRIBUTES, "SeriesInstanceUID": f"1.2.3.{i}"})
+    other_study = {**ATTRIBUTES, "SeriesInstanceUID": "1.7.1", "StudyInstanceUID": "1.7", "StudyDate": ""}
+    hierarchy.add_series(scene, nodes[2], other_study)
+    shn, items = items_of(scene)
+    levels = sorted(shn.GetItemLevel(item) for item in items)
+    assert levels.count("Patient") == 1
+    assert levels.count("Study") == 2
+    assert len(items) == 6
+    assert shn.GetItemName(shn.GetItemByUID("DICOM", "1.7")) == "Abdomen"
+
+
+def test_two_nodes_of_one_series(scene: Any) -> None:
+    nodes = [add_node(scene, f"node {i}") for i in range(2)]
+    for i, node in enumerate(nodes):
+        hierarchy.add_series(scene, node, {**ATTRIBUTES, "SOPInstanceUIDs": [f"1.{i}"]})
+    assert hierarchy.nodes_of_series(scene, "1.2.3.4") == nodes
+    assert hierarchy.node_of_instance(scene, "1.1") is nodes[1]
+    assert {hierarchy.attributes_of_node(scene, node)["StudyInstanceUID"] for node in nodes} == {"1.2.3"}
+
+
+def test_nothing_is_known_of_the_patient(scene: Any) -> None:
+    node = add_node(scene)
+    known = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.1"}
+    item = hierarchy.add_series(scene, node, known)
+    shn, _ = items_of(scene)
+    study = shn.GetItemParent(item)
+    patient = shn.GetItemParent(study)
+    assert shn.GetItemUID(patient, "DICOM") == "Patient-1.2"
+    assert shn.GetItemName(patient) == "No name (Patient-1.2)"
+    assert shn.GetItemAttribute(patient, "DICOM.PatientID") == "Patient-1.2"
+    assert shn.GetItemName(study) == "No study description"
+    read = hierarchy.attributes_of_node(scene, node)
+    assert {keyword: value for keyword, value in read.items() if value} == known
+
+
+@pytest.mark.parametrize("patient_id", ["1.2.3", "1.2.3.4"])
+def test_patient_id_that_is_another_uid(scene: Any, patient_id: str) -> None:
+    node = add_node(scene)
+    item = hierarchy.add_series(scene, node, {**ATTRIBUTES, "PatientID": patient_id})
+    shn, items = items_of(scene)
+    assert len(items) == 3
+    assert shn.GetItemLevel(shn.GetItemParent(item)) == "Study"
+
+
+@pytest.mark.parametrize("missing", ["SeriesInstanceUID", "StudyInstanceUID"])
+def test_item_without_a_place_stays_below_the_scene(scene: Any, missing: str) -> None:
+    node = add_node(scene)
+    item = hierarchy.add_series(scene, node, {**ATTRIBUTES, missing: ""})
+    shn, items = items_of(scene)
+    assert items == [item]
+    assert shn.GetItemAttribute(item, "DICOM.Modality") == "SEG"
+
+
+def test_attributes_come_back(scene: Any, tmp_path: Path) -> None:
+    node = add_node(scene)
+    assert hierarchy.attributes_of_node(scene, node) == {}
+    hierarchy.add_series(scene, node, ATTRIBUTES)
+    assert hierarchy.attributes_of_node(scene, node) == ATTRIBUTES
+    again = saved_and_read(scene, tmp_path)
+    (node,) = hierarchy.nodes_of_series(again, "1.2.3.4")
+    assert node.IsA("vtkMRMLTextNode")
+    assert hierarchy.attributes_of_node(again, node) == ATTRIBUTES
+    assert hierarchy.node_of_instance(again, "1.2.3.4.2") is node
+
+
+def test_lookups_of_what_is_not_there(scene: Any) -> None:
+    assert hierarchy.node_of_instance(scene, "1.2") is None
+    assert hierarchy.nodes_of_series(scene, "1.2") == []
+    hierarchy.add_series(scene, add_node(scene), ATTRIBUTES)
+    # Neither nothing nor the beginning of a UID is a UID.
+    for uid in ("", "1.2.3.4.", "1.2"):
+        assert hierarchy.node_of_instance(scene, uid) is None
+        assert hierarchy.nodes_of_series(scene, uid) == []
+
+
+def test_missing_instance_uid_keeps_its_place(scene: Any) -> None:
+    node = add_node(scene)
+    hierarchy.add_series(scene, node, {**ATTRIBUTES, "SOPInstanceUIDs": ["1.1", "", "1.3"]})
+    assert hierarchy.attributes_of_node(scene, node)["SOPInstanceUIDs"] == ["1.1", "Unknown", "1.3"]
+
+
+def test_control_characters_do_not_break_a_saved_scene(scene: Any, tmp_path: Path) -> None:
+    node = add_node(scene)
+    odd = {"PatientName": "DOE\x1b$B^\x00J", "StudyDescription": "a\x0bb\ufffe", "SeriesDescription": "\x1f"}
+    hierarchy.add_series(scene, node, {**ATTRIBUTES, **odd})
+    header = Dataset()
+    header.SeriesDescription = "a\x1fb\x7f"
+    hierarchy.remember(node, header)
+    again = saved_and_read(scene, tmp_path)
+    (node,) = hierarchy.nodes_of_series(again, "1.2.3.4")
+    attributes = hierarchy.attributes_of_node(again, node)
+    assert [attributes[keyword] for keyword in odd] == ["DOE$B^J", "ab", ""]
+    read = hierarchy.remembered(node)
+    assert read is not None
+    assert read.SeriesDescription == "a\x1fb\x7f"
+
+
+def test_attributes_of_dataset(data: Path) -> None:
+    dataset = pydicom.dcmread(data / "seg" / "dcmqi_liver" / "liver.dcm", stop_before_pixels=True)
+    attributes = hierarchy.attributes_of_dataset(dataset)
+    for keyword in ("SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Modality", "FrameOfReferenceUID"):
+        assert attributes[keyword] == str(dataset[keyword].value)
+    assert attributes["SOPInstanceUIDs"] == [dataset.SOPInstanceUID]
+    assert set(ATTRIBUTES) <= set(attributes)
+
+
+def test_attributes_of_an_empty_dataset() -> None:
+    attributes = hierarchy.attributes_of_dataset(Dataset())
+    assert {str(value) for value in attributes.values()} == {"", "[]"}
+
+
+# --- Headers -------------------------------------------------------------------------------------------------------
+
+
+def readable_tags(dataset: Dataset) -> set[int]:
+    tags = set()
+    for tag in list(dataset.keys()):
+        try:
+            element = dataset[tag]
+        except Exception:
+            continue
+        if tag.element and not (isinstance(element.value, bytes) and len(element.value) > 16384):
+            tags.add(int(tag))
+    return tags
+
+
+FOLDERS = [
+    "seg",
+    "sr",
+    "pm",
+    "rwvm",
+    "kos",
+    "ann",
+    "misc",
+    "pr",
+    "encapsulated",
+    "images/enhanced_mr",
+    "images/nm",
+    "rt",
+]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_header_is_remembered(scene: Any, data: Path, folder: str) -> None:
+    count = 0
+    for path in sorted((data / folder).rglob("*.dcm")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(path, force=True)
+            tags = readable_tags(dataset)
+        node = add_node(scene)
+        hierarchy.remember(node, dataset)
+        read = hierarchy.remembered(node)
+        assert read is not None
+        kept = set(map(int, read.keys()))
+        assert not kept & {0x7FE00010, 0x7FE00008, 0x7FE00009, 0x52009230}
+        lost = {hex(tag) for tag in tags - kept if tag >> 16 != 0x7FE0 and tag not in hierarchy._NOT_REMEMBERED}
+        assert lost == set(), path
+        different = [element for element in read if element.VR != "SQ" and element.value != dataset[element.tag].value]
+        assert different == [], path
+        count += 1
+    assert count > 0
+
+
+def test_unreadable_element_is_left_out(scene: Any, data: Path) -> None:
+    dataset = pydicom.dcmread(data / "rt" / "topas_abdomen" / "ct" / "1.dcm")
+    tags = readable_tags(dataset)
+    assert len(tags) < len(dataset.keys())
+    node = add_node(scene)
+    hierarchy.remember(node, dataset)
+    read = hierarchy.remembered(node)
+    assert read is not None
+    assert read.SOPInstanceUID == dataset.SOPInstanceUID
+    assert set(map(int, read.keys())) <= tags
+
+
+def header_with_everything() -> Dataset:
+    header = Dataset()
+    header.SpecificCharacterSet = "ISO_IR 192"
+    header.PatientName = "Müller^Änne=肝"
+    header.PixelSpacing = [0.5, 0.123456789]
+    header.ImageType = ["DERIVED", "PRIMARY"]
+    header.SeriesNumber = 7
+    header.StudyDate = ""
+    header.ContentDescription = 'quote " | bar; colon: <&> \\ percent %7C\tend'
+    header.FrameIncrementPointer = 0x00540010
+    header.RedPaletteColorLookupTableDescriptor = [256, 0, 16]
+    header.add_new(0x00091001, "LO", "private")
+    header.add_new(0x00090010, "LO", "MAKER")
+    header.add_new(0x00091002, "OB", b"\x00\x01\xff")
+    item = Dataset()
+    item.CodeValue = "1"
+    item.PixelData = b"\0" * 10
+    header.ReferencedSeriesSequence = [item, Dataset()]
+    header.add_new(0x00081115, "SQ", [])
+    header.PerFrameFunctionalGroupsSequence = [Dataset()]
+    header.PixelData = b"\0" * 10
+    header.add_new(0x60003000, "OW", b"\0" * 20000)
+    return header
+
+
+def test_header_survives_a_saved_scene(scene: Any, tmp_path: Path) -> None:
+    node = add_node(scene)
+    assert hierarchy.remembered(node) is None
+    header = header_with_everything()
+    hierarchy.remember(node, header)
+    again = saved_and_read(scene, tmp_path)
+    read = hierarchy.remembered(again.GetFirstNodeByClass("vtkMRMLTextNode"))
+    expected = header_with_everything()
+    for tag in (0x52009230, 0x7FE00010, 0x60003000):
+        del expected[tag]
+    for item in expected.get("ReferencedSeriesSequence") or []:
+        item.pop("PixelData", None)
+    assert read == expected
+    assert "PixelData" in header
+
+
+def test_remembered_is_a_copy(scene: Any) -> None:
+    node = add_node(scene)
+    hierarchy.remember(node, header_with_everything())
+    first = hierarchy.remembered(node)
+    assert first is not None
+    first.PatientName = "someone else"
+    assert str(hierarchy.remembered(node).PatientName) == "Müller^Änne=肝"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("attribute", ["", "{", "[]", '"text"', "null"])
+def test_edited_attribute_is_no_header(scene: Any, attribute: str) -> None:
+    node = add_node(scene)
+    node.SetAttribute(hierarchy.HEADER_ATTRIBUTE, attribute)
+    assert hierarchy.remembered(node) is None
+
+
+def test_one_bad_element_of_the_attribute_is_left_out(scene: Any) -> None:
+    node = add_node(scene)
+    model = {"00100020": {"vr": "LO", "Value": ["P"]}, "nonsense": 1, "00080060": {"vr": "??", "Value": 7}}
+    node.SetAttribute(hierarchy.HEADER_ATTRIBUTE, json.dumps(model))
+    read = hierarchy.remembered(node)
+    assert read is not None
+    assert read.PatientID == "P"
+
+
+def test_what_breaks_the_rules_is_kept_without_a_warning(scene: Any) -> None:
+    header = Dataset()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        header.PatientID = "x" * 80
+        header.SOPInstanceUID = "1.02.x"
+    node = add_node(scene)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        hierarchy.remember(node, header)
+        read = hierarchy.remembered(node)
+    assert read is not None
+    assert (read.PatientID, read.SOPInstanceUID) == ("x" * 80, "1.02.x")
+
+
+# --- Text ----------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(alphabet=st.sampled_from("a%|\n\r\t\x00\x1f:~^57CDAE02 é肝"), max_size=20))
+def test_tag_text_comes_back(value: str) -> None:
+    encoded = hierarchy.tag_text(value)
+    assert hierarchy.tag_value(encoded) == value
+    assert not set(encoded) & set("|\n\r\x00\x1f")
+
+
+def test_tag_text_survives_a_saved_segmentation(scene: Any, tmp_path: Path) -> None:
+    import vtk
+
+    values = ["a|b", "a:b:c", "a\nb", "a\rb", "50 % %7C %25", "back\\nslash\\", "\x00\x1f", "a:=b", "a;b", "é肝"]
+    image = slicer.vtkOrientedImageData()
+    image.SetDimensions(2, 2, 2)
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    image.GetPointData().GetScalars().Fill(1)
+    segment = slicer.vtkSegment()
+    segment.SetName("without a name, WriteToMRB ends the process")
+    segment.AddRepresentation("Binary labelmap", image)
+    for i, value in enumerate(values):
+        segment.SetTag(f"Test.{i}", hierarchy.tag_text(value))
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "segmentation")
+    node.GetSegmentation().AddSegment(segment, "Segment_1")
+    again = saved_and_read(scene, tmp_path).GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    read = again.GetSegmentation().GetSegment("Segment_1")
+    found = vtk.reference("")
+    assert [read.GetTag(f"Test.{i}", found) and hierarchy.tag_value(str(found)) for i in range(len(values))] == values
+
+
+def test_plain_text_drops_lone_surrogates() -> None:
+    assert text.plain_text("a\ud800b") == "ab"
