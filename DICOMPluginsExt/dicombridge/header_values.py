@@ -134,10 +134,7 @@ def _read(path: str, stop_before: StopBefore, indexed_only: bool) -> HeaderValue
     if not header.values:
         if not _has_prefix(head):
             raise UnreadableError(path, "is not DICOM")
-        cut = "is cut short before its first value"
-        raise UnreadableError(
-            path, cut if size < 144 else "has the mark of a DICOM file, but nothing readable behind it"
-        )
+        raise UnreadableError(path, "has the mark of a DICOM file, but is cut short or damaged right behind it")
     if not _has_prefix(head):
         header.notes.append("has no preamble (a DICOM file should begin with 128 bytes and 'DICM')")
     return header
@@ -190,6 +187,8 @@ def _read_indexed(file: BinaryIO, head: bytes, buffer: Buffer, size: int) -> Hea
     for tag, vr, start, stop in found:
         decoder.add(tag, vr.decode("ascii"), head[start:stop])
     syntax = header.values.get("0002,0010", "")
+    if position < 0 and len(head) == size:
+        raise NeedsPydicom("it is cut short within its header")
     if position < 0 or not syntax or syntax in (DEFLATED, BIG_ENDIAN):
         raise NeedsPydicom(f"transfer syntax {syntax!r}")
     found.clear()

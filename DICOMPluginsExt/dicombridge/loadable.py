@@ -46,7 +46,7 @@ class Loadable:
     warning: str = ""
     selected: bool = False
     confidence: float = 0.5
-    referencedInstanceUIDs: list[str] = field(default_factory=list)  # noqa: N815 - DICOMLoadable's name
+    referencedInstanceUIDs: list[str] = field(default_factory=list)
     kind: str = ""
-    seriesInstanceUID: str = ""  # noqa: N815 - as the other attributes
+    seriesInstanceUID: str = ""
     options: dict[str, Any] = field(default_factory=dict)

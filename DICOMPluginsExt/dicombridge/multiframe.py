@@ -109,13 +109,12 @@ def read_header(path: str | Path) -> Any:
 @contextmanager
 def _mapped(path: str | Path) -> Iterator[Buffer]:
     try:
-        with Path(path).open("rb") as file:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-                try:
-                    yield buffer
-                finally:
-                    # A numpy view that outlives this block would keep the map open: that is a defect of ours.
-                    pass
+        with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+            try:
+                yield buffer
+            finally:
+                # A numpy view that outlives this block would keep the map open: that is a defect of ours.
+                pass
     except ValueError as error:
         if "empty file" in str(error):
             raise UnreadableError(path, "is empty.") from error
@@ -157,8 +156,6 @@ def _header(name: str, buffer: Buffer, layout: Layout) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             header = read_dataset(BytesIO(content), layout.implicit_vr, True, bytelength=len(content))
-            # Encodings of text are resolved now, while the character set element is at hand.
-            header.set_original_encoding(layout.implicit_vr, True, header.get("SpecificCharacterSet", "ISO_IR 6"))
     except Exception as error:
         raise UnreadableError(name, f"its header cannot be read: {error}.") from error
     if "SOPClassUID" not in header:

@@ -42,7 +42,7 @@ _SHORT_VRS = frozenset(
 )
 
 
-class NeedsPydicom(DicomBridgeError):  # noqa: N818 - a signal to fall back, not an error of the file
+class NeedsPydicom(DicomBridgeError):
     """The encoding is one that only pydicom reads."""
 
 

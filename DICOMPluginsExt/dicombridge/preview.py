@@ -36,6 +36,7 @@ VIEWS = ("axial", "coronal", "sagittal", "acquisition", "3d")
 """What a panel can show; ``acquisition`` is the plane in which the image was acquired."""
 
 _FRACTIONAL_ATTRIBUTE = "DICOMBridge.SegmentationFractionalType"  # what a FRACTIONAL segmentation's volumes bear
+_THIN = 0.1  # a stack that is flatter than this, for its size, is a mere line on other planes than its own
 _OBLIQUE = 0.995  # a grid axis whose largest direction cosine is below this belongs to an oblique image
 
 
@@ -189,7 +190,8 @@ def default_views(subject: Subject) -> tuple[str, ...]:
     """Return the panels that suit what is to be seen."""
     frame = subject.frame
     solid = ("3d",) if subject.surfaces else ()
-    if min(frame.values.shape) == 1:
+    extent = frame.spacing * frame.values.shape[::-1]
+    if min(frame.values.shape) == 1 or extent.min() < _THIN * extent.max():
         return "acquisition", *solid
     directions = np.abs(frame.ijk_to_ras[:3, :3] / frame.spacing)
     if directions.max(axis=0).min() < _OBLIQUE:

@@ -94,7 +94,9 @@ def _actors(nodes: Sequence[Any]) -> list[Any]:
     for index, (surface, colour, opacity) in enumerate(surfaces):
         own = bounds[index]
         encloses = any(
-            (own[:, 0] <= other[:, 0]).all() and (own[:, 1] >= other[:, 1]).all()
+            (own[:, 0] <= other[:, 0]).all()
+            and (own[:, 1] >= other[:, 1]).all()
+            and np.ptp(other, axis=1).prod() < 0.5 * np.ptp(own, axis=1).prod()
             for position, other in enumerate(bounds)
             if position != index
         )

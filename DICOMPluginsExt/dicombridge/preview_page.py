@@ -127,6 +127,7 @@ def _legend_entries(subject: Subject) -> list[tuple[str, tuple[int, int, int] | 
     for region, filled in sorted(found, key=lambda one: (one[0].node, one[0].place)):
         red, green, blue = (round(c * 255) for c in region.colour)
         entries.append((region.name if filled else f"{region.name} (empty)", (red, green, blue)))
+    entries = list(dict.fromkeys(entries))  # two segmentations of the same organs
     if len(entries) > _LEGEND_MOST:
         entries = [*entries[: _LEGEND_MOST - 1], (f"and {len(entries) - _LEGEND_MOST + 1} more", None)]
     if subject.heat is not None:

@@ -15,6 +15,7 @@ from io import BytesIO
 from typing import Any
 
 from pydicom import config
+from pydicom.charset import convert_encodings
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
@@ -73,6 +74,8 @@ def dataset_to_text(dataset: Dataset) -> str:
 
 def _encoded(dataset: Dataset) -> bytes:
     """Return the elements in Explicit VR Little Endian, those of bulk data and the unreadable ones left out."""
+    names = dataset.get("SpecificCharacterSet") or _DEFAULT_CHARACTER_SET
+    encodings = convert_encodings([names] if isinstance(names, str) else list(names))
     parts: list[bytes] = []
     for tag in sorted(dataset.keys()):
         if tag in NOT_REMEMBERED or tag.element == 0:  # (gggg,0000) Group Length is retired
@@ -86,7 +89,7 @@ def _encoded(dataset: Dataset) -> bytes:
             output = DicomBytesIO()
             output.is_little_endian = True
             output.is_implicit_VR = False
-            write_data_element(output, element, dataset.get("SpecificCharacterSet") or _DEFAULT_CHARACTER_SET)
+            write_data_element(output, element, encodings)
             parts.append(output.getvalue())
     return b"".join(parts)
 
@@ -100,13 +103,13 @@ def dataset_from_text(text: str | None) -> Dataset | None:
     with suppress(Exception), warnings.catch_warnings():  # somebody edited the text
         warnings.simplefilter("ignore")
         content = base64.b64decode(encoded, validate=True)
-        dataset = read_dataset(BytesIO(content), syntax == "implicit", True, bytelength=len(content))
-        if "SpecificCharacterSet" not in dataset:
-            # Items do not repeat the character set of their dataset.
-            names: Any = character_set.split("\\") if "\\" in character_set else character_set
-            dataset.set_original_encoding(syntax == "implicit", True, names)
-            with config.disable_value_validation():
-                dataset.decode()
+        # Items do not repeat the character set of their dataset.
+        encodings = convert_encodings(character_set.split("\\"))
+        dataset = read_dataset(
+            BytesIO(content), syntax == "implicit", True, bytelength=len(content), parent_encoding=encodings
+        )
+        with config.disable_value_validation():
+            dataset.decode()
         return dataset
     return None
 

@@ -364,7 +364,7 @@ def test_odd_files_are_named_and_none_is_fatal(odd: Path) -> None:
         }
         assert "cut short" in skipped["cut_in_header.dcm"]
         assert "cut short" in skipped["only_prefix.dcm"]
-        assert skipped["junk.dcm"] == "has the mark of a DICOM file, but nothing readable behind it"
+        assert skipped["junk.dcm"] == "has the mark of a DICOM file, but is cut short or damaged right behind it"
         assert unusual == {
             "big_endian.dcm": "is in big endian byte order",
             "cut_behind_uids.dcm": "is cut short within its header",

@@ -41,9 +41,27 @@ def quiet(debug: bool) -> None:
         logging.basicConfig(level=logging.INFO)
         return
     warnings.simplefilter("ignore")
-    logging.basicConfig(level=logging.ERROR, format="dicombridge: %(message)s", stream=sys.stderr)
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     logging.getLogger("highdicom").setLevel(logging.CRITICAL)
+    ours = logging.getLogger("dicombridge")
+    ours.propagate = False
+    ours.setLevel(logging.WARNING)
+    ours.handlers = [_OneLineHandler()]
+
+
+class _OneLineHandler(logging.Handler):
+    """Prints each warning of the library once, in one line: examination and loading may find the same thing."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = " ".join(record.getMessage().split())
+        reason = line.partition(": ")[2] or line
+        if reason not in self._told:
+            self._told.add(reason)
+            print(f"dicombridge: warning: {line}", file=sys.stderr)
 
 
 def use_quiet_vtk() -> None:
@@ -81,8 +99,8 @@ def open_path(path: str) -> Any:
     return dicombridge.open_folder(path, progress=default_progress())
 
 
-def open_paths(paths: Sequence[str]) -> list[Any]:
-    """Return databases for files and folders: one a folder, and one for all single files together."""
+def open_paths(paths: Sequence[str]) -> Any:
+    """Return one database for several files and folders, so that what is in one finds its references in another."""
     from dicombridge.database import open_files
 
     for path in paths:
@@ -93,7 +111,32 @@ def open_paths(paths: Sequence[str]) -> list[Any]:
     if files:
         databases.append(open_files(files, progress=default_progress()))
         _refuse_unreadable(databases[-1].report.skipped)
-    return databases
+    return databases[0] if len(databases) == 1 else _Several(databases)
+
+
+class _Several:
+    """Several databases as one: lists are joined, and of single values the first that there is counts."""
+
+    def __init__(self, databases: Sequence[Any]) -> None:
+        self._databases = databases
+
+    def patients(self) -> tuple[str, ...]:
+        """Return keys that say which database each is of, because they are only good there."""
+        return tuple(f"{place}/{key}" for place, one in enumerate(self._databases) for key in one.patients())
+
+    def studiesForPatient(self, patient: str, /) -> tuple[str, ...]:
+        """Return the Study Instance UIDs of a patient."""
+        place, _, key = patient.partition("/")
+        return tuple(self._databases[int(place)].studiesForPatient(key))
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def ask(*arguments: Any) -> Any:
+            answers = [getattr(one, name)(*arguments) for one in self._databases]
+            if isinstance(answers[0], str):
+                return next(filter(None, answers), "")
+            return tuple(dict.fromkeys(item for answer in answers for item in answer))
+
+        return ask
 
 
 def _refuse_unreadable(skipped: Iterable[tuple[str, str]]) -> None:
@@ -108,11 +151,9 @@ def choose(database: Any, kind: str | None) -> list[Any]:
     from dicombridge.kinds import kind_named
 
     wanted = kind_named(kind).name if kind else None
-    chosen = [
-        loadable
-        for loadable in dicombridge.examine(database)
-        if loadable.selected and (wanted is None or loadable.kind == wanted)
-    ]
+    # Two paths of one series would offer it twice.
+    offered = {tuple(loadable.files): loadable for loadable in dicombridge.examine(database) if loadable.selected}
+    chosen = [loadable for loadable in offered.values() if wanted is None or loadable.kind == wanted]
     return sorted(chosen, key=lambda loadable: loadable.kind != "IMAGE")
 
 
@@ -131,17 +172,17 @@ def load_all(paths: Sequence[str], scene: Any, kind: str | None = None, **option
     """
     import dicombridge
 
-    plan = [(loadable, database) for database in open_paths(paths) for loadable in choose(database, kind)]
-    if not plan:
+    database = open_paths(paths)
+    loadables = choose(database, kind)
+    if not loadables:
         what = f"of kind {kind.upper()} " if kind else ""
         raise DicomBridgeError(
             f"{', '.join(paths)}: nothing {what}that can be loaded; 'dicombridge info' shows what is there."
         )
-    plan.sort(key=lambda step: step[0].kind != "IMAGE")
     progress = default_progress()
     return [
         (loadable, dicombridge.load(loadable, scene=scene, database=database, progress=progress, **options))
-        for loadable, database in plan
+        for loadable in loadables
     ]
 
 
@@ -166,11 +207,11 @@ def find_node(scene: Any, name: str) -> Any:
     raise DicomBridgeError(f"{name!r}: {reason}. The scene has: {listed}.")
 
 
-def tell_warnings(loaded: Iterable[tuple[Any, Any]]) -> None:
-    """Print what was dropped or guessed while reading, one line each, on stderr."""
-    for loadable, _ in loaded:
+def tell_warnings(loadables: Iterable[Any]) -> None:
+    """Log what was dropped or guessed while reading."""
+    for loadable in loadables:
         if loadable.warning:
-            print(f"dicombridge: warning: {loadable.name}: {' '.join(loadable.warning.split())}", file=sys.stderr)
+            logging.getLogger("dicombridge").warning("%s: %s", loadable.name, loadable.warning)
 
 
 # Scenes -----------------------------------------------------------------------------------------------------------
@@ -241,6 +282,8 @@ def export_options(arguments: argparse.Namespace) -> dict[str, Any]:
         if not equals or not keyword:
             raise DicomBridgeError(f"--set {setting}: this is not KEYWORD=VALUE, e.g. SeriesDescription=edited.")
         options[keyword] = value
+    if arguments.source:
+        options["source"] = arguments.source
     if arguments.type:
         options["segmentation_type"] = arguments.type
     if arguments.compression:

@@ -27,20 +27,12 @@ def run(arguments: argparse.Namespace) -> None:
     options = common.export_options(arguments)
     common.use_quiet_vtk()
     scene = dicombridge.new_scene()
-    database = None
-    if arguments.source:
-        database = common.open_path(arguments.source)
-        for loadable in common.choose(database, "IMAGE"):
-            dicombridge.load(loadable, scene=scene, database=database)
-    loaded = common.load_all([arguments.path], scene)
-    loaded = [(loadable, nodes) for loadable, nodes in loaded if loadable.kind != "IMAGE" or kind.name == "IMAGE"]
-    common.tell_warnings(loaded)
-    if len(loaded) != 1:
-        raise dicombridge.DicomBridgeError(
-            f"{arguments.path}: {len(loaded)} objects that can be converted; please name the file of one."
-        )
+    database = common.open_path(arguments.source) if arguments.source else None
+    for loadable in common.choose(database, "IMAGE") if database is not None else ():
+        dicombridge.load(loadable, scene=scene, database=database)
+    nodes = dicombridge.load(_only_object(arguments.path), scene=scene, database=database)
     paths = dicombridge.export(
-        loaded[0][1],
+        nodes,
         arguments.output,
         kind=kind.name,
         database=database,
@@ -48,3 +40,15 @@ def run(arguments: argparse.Namespace) -> None:
         **options,
     )
     export.tell(paths, arguments.json)
+
+
+def _only_object(path: str) -> str:
+    """Return the file of the one object in a path that is not an image."""
+    from dicombridge.errors import DicomBridgeError
+
+    database = common.open_paths([path])
+    files = [loadable.files for loadable in common.choose(database, None) if loadable.kind != "IMAGE"]
+    if len(files) != 1 or len(files[0]) != 1:
+        found = "no object" if not files else f"{sum(map(len, files))} objects"
+        raise DicomBridgeError(f"{path}: {found} that can be converted; please name the file of one.")
+    return files[0][0]

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
     common.use_quiet_vtk()
     scene = dicombridge.new_scene()
     loaded = common.load_all(arguments.paths, scene, arguments.kind)
-    common.tell_warnings(loaded)
+    common.tell_warnings(loadable for loadable, _ in loaded)
     nodes = [node for _, some in loaded for node in some]
     if arguments.preview:
         from dicombridge import preview

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["arrays_of_file", "arrays_of_fractions", "arrays_of_node", "equal", "node_grid", "on_grid"]
 
+_AXES = [0, 1, 2]
+
 Arrays = dict[str, "NDArray[Any]"]
 
 
@@ -38,9 +40,9 @@ def on_grid(
         The voxels of one grid are not voxels of the other, or something would fall off the target.
     """
     between = np.linalg.inv(target) @ affine
-    step, offset = np.rint(np.diag(between)[:3]).astype(int), np.rint(between[:3, 3]).astype(int)
+    step, offset = np.rint(between[_AXES, _AXES]).astype(int), np.rint(between[:3, 3]).astype(int)
     exact = np.eye(4)
-    exact[:3, :3], exact[:3, 3] = np.diag(step), offset
+    exact[_AXES, _AXES], exact[:3, 3] = step, offset
     if not np.allclose(between, exact, atol=1e-3) or (np.abs(step) != 1).any():
         raise GeometryError("The voxels of the two grids do not coincide.")
     result = np.zeros(shape, dtype=values.dtype)

@@ -240,7 +240,7 @@ class Tour:
             lines.append("  ".join(aligned).rstrip())
             if source is not None and source.problem:
                 lines.append(f"    FAILED: {source.problem}")
-        lines.insert(1, "-" * max(map(len, lines)))
+        lines.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))
         good = sum(row.good for row in self.rows)
         lines += ["", f"{good} of {len(self.rows)} equal"]
         return "\n".join(lines)

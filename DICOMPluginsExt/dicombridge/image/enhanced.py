@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dicombridge.errors import UnreadableError
+from dicombridge.errors import GeometryError, UnreadableError
 
 __all__ = ["frame_groups", "frame_values", "group_item"]
 
@@ -41,6 +41,8 @@ def frame_groups(path: str, dataset: Any) -> list[tuple[Any, Any]]:
     ------
     UnreadableError
         Number of frames and functional groups contradict each other.
+    GeometryError
+        There are several frames and no per-frame functional groups.
     """
     try:
         frames = int(dataset.get("NumberOfFrames") or 1)
@@ -50,9 +52,12 @@ def frame_groups(path: str, dataset: Any) -> list[tuple[Any, Any]]:
         raise UnreadableError(path, f"has damaged functional groups ({error})") from error
     if own and len(own) != frames:
         raise UnreadableError(path, f"says that it has {frames} frames, but describes {len(own)}")
-    if not own:
-        # The shared groups alone place a single frame; more frames all at one place are told apart later, or not.
-        own = [None] * min(frames, 1_000_000)
+    if not own and frames > 1:
+        raise GeometryError(
+            f"{path}: the image cannot be placed in space, it describes none of its {frames} frames "
+            "(Per-frame Functional Groups Sequence)."
+        )
+    own = own or [None]  # the shared groups can place a single frame
     return [(item, shared) for item in own]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dicombridge.errors import GeometryError, UnreadableError
+from dicombridge.errors import DicomBridgeError, GeometryError, UnreadableError
 from dicombridge.geometry import unit_normal
 from dicombridge.image.enhanced import frame_values
 
@@ -27,6 +27,7 @@ __all__ = [
     "planes_of_file",
     "quiet",
     "read_dataset",
+    "reading",
     "text_of",
 ]
 
@@ -161,6 +162,24 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Turn whatever pydicom raises while it converts the values of a damaged file into our error, without warnings.
+
+    Raises
+    ------
+    UnreadableError
+        Instead of any error that is not ours.
+    """
+    try:
+        with quiet():
+            yield
+    except DicomBridgeError:
+        raise
+    except Exception as error:  # pydicom converts values late and raises many kinds of errors for bad ones
+        raise UnreadableError(path, f"is damaged ({error})") from error
 
 
 def numbers(text: str, count: int) -> tuple[float, ...] | None:

@@ -21,6 +21,7 @@ _MR_SIGNAL = Code("110852", "DCM", "MR signal intensity")
 _NO_UNITS = Code("1", "UCUM", "no units")
 _ACTIVITY = Code("110821", "DCM", "Nuclear Medicine Tomographic Activity")
 _SUV = Code("126400", "DCM", "Standardized Uptake Value")
+_BODY_SURFACE_AREA = Code("{SUVbsa}cm2/ml", "UCUM", "Standardized Uptake Value body surface area")
 
 _PET_UNITS: dict[str, tuple[Code, Code]] = {
     "BQML": (_ACTIVITY, Code("Bq/ml", "UCUM", "Becquerels/milliliter")),
@@ -28,20 +29,19 @@ _PET_UNITS: dict[str, tuple[Code, Code]] = {
     "CPS": (_ACTIVITY, Code("{counts}/s", "UCUM", "Counts per second")),
     "PROPCNTS": (_ACTIVITY, Code("{propcounts}", "UCUM", "Proportional to counts")),
     "PROPCPS": (_ACTIVITY, Code("{propcounts}/s", "UCUM", "Proportional to counts per second")),
-    "GML": (_SUV, Code("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight")),
-    "CM2ML": (_SUV, Code("{SUVbsa}cm2/ml", "UCUM", "Standardized Uptake Value body surface area")),
+    "CM2ML": (_SUV, _BODY_SURFACE_AREA),
 }
 """Units (0054,1001) (PS3.3 C.8.9.1.1.3) to the codes that Slicer's PET modules use."""
 
 _SUV_UNITS: dict[str, Code] = {
-    "BW": _PET_UNITS["GML"][1],
-    "BSA": _PET_UNITS["CM2ML"][1],
+    "BW": Code("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight"),
+    "BSA": _BODY_SURFACE_AREA,
     "LBM": Code("{SUVlbm}g/ml", "UCUM", "Standardized Uptake Value lean body mass (James)"),
     "LBMJAMES128": Code("{SUVlbm(James128)}g/ml", "UCUM", "Standardized Uptake Value lean body mass (James 128)"),
     "LBMJANMA": Code("{SUVlbm(Janma)}g/ml", "UCUM", "Standardized Uptake Value lean body mass (Janma)"),
     "IBW": Code("{SUVibw}g/ml", "UCUM", "Standardized Uptake Value ideal body weight"),
 }
-"""SUV Type (0054,1006) to units."""
+"""SUV Type (0054,1006) to the units of GML images; absent, it is body weight (PS3.3 C.8.9.1)."""
 
 
 def quantity_and_units(dataset: Any, groups: tuple[Any, ...] = ()) -> tuple[Code | None, Code | None]:
@@ -64,10 +64,9 @@ def quantity_and_units(dataset: Any, groups: tuple[Any, ...] = ()) -> tuple[Code
         return _MR_SIGNAL, _NO_UNITS
     if sop_class in _PT_CLASSES:
         units = text_of(dataset, "Units").upper() or rescale_type
-        quantity, code = _PET_UNITS.get(units, (None, None))
-        if quantity == _SUV and units == "GML":
-            code = _SUV_UNITS.get(text_of(dataset, "SUVType").upper() or "BW", code)
-        return quantity, code
+        if units == "GML":
+            return _SUV, _SUV_UNITS.get(text_of(dataset, "SUVType").upper(), _SUV_UNITS["BW"])
+        return _PET_UNITS.get(units, (None, None))
     return None, None
 
 

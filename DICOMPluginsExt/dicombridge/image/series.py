@@ -18,8 +18,8 @@ from dicombridge.image.headers import (
     database_values,
     plane_of_values,
     planes_of_file,
-    quiet,
     read_dataset,
+    reading,
 )
 from dicombridge.image.quantities import quantity_and_units
 from dicombridge.image.stacks import Stack, find_stacks
@@ -256,6 +256,8 @@ def read_series(files: Sequence[str], progress: Progress | None = None) -> list[
     GeometryError
         An image cannot be placed in space.
     """
+    if not files:
+        raise UnsupportedError("There are no image files to load.")
     planes: list[Plane] = []
     encodings: dict[tuple[str, int], Encoding] = {}
     for number, file in enumerate(files):
@@ -275,11 +277,11 @@ def read_series(files: Sequence[str], progress: Progress | None = None) -> list[
     return [_series(stack, encodings) for stack in find_stacks(planes)]
 
 
-@quiet()
 def _series(stack: Stack, encodings: dict[tuple[str, int], Encoding]) -> Series:
     first = stack.planes[0]
     header = read_dataset(first.path)
-    groups = frame_groups(first.path, header)[first.frame - 1] if first.frame else ()
-    quantity, units = quantity_and_units(header, groups)
+    with reading(first.path):
+        groups = frame_groups(first.path, header)[first.frame - 1] if first.frame else ()
+        quantity, units = quantity_and_units(header, groups)
     of_planes = tuple(encodings[plane.path, plane.frame] for plane in stack.planes)
     return Series(stack, of_planes, header, quantity, units)

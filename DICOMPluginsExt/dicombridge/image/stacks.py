@@ -103,7 +103,7 @@ class Stack:
 
 
 def find_stacks(planes: Iterable[Plane]) -> list[Stack]:
-    """Return the stacks that these planes form, in the order of their first planes.
+    """Return the stacks that these planes form: blocks as they come, within a block by time point, echo or the like.
 
     Parameters
     ----------

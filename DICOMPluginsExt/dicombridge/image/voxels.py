@@ -11,7 +11,7 @@ import numpy as np
 
 from dicombridge.errors import UnreadableError, UnsupportedError
 from dicombridge.image.enhanced import frame_groups, group_item
-from dicombridge.image.headers import MULTI_FRAME_CLASSES, Plane, numbers, quiet, read_dataset, text_of, whole
+from dicombridge.image.headers import MULTI_FRAME_CLASSES, Plane, numbers, quiet, read_dataset, reading, text_of, whole
 from dicombridge.image.quantities import windows
 from dicombridge.image.stacks import Stack
 
@@ -80,7 +80,6 @@ class Encoding:
         return min(ends), max(ends)
 
 
-@quiet()
 def encodings_of_file(path: str, dataset: Any) -> list[Encoding]:
     """Return how each plane of a file is stored.
 
@@ -91,6 +90,11 @@ def encodings_of_file(path: str, dataset: Any) -> list[Encoding]:
     UnreadableError
         Functional groups are damaged.
     """
+    with reading(path):
+        return _encodings(path, dataset)
+
+
+def _encodings(path: str, dataset: Any) -> list[Encoding]:
     photometric = text_of(dataset, "PhotometricInterpretation").upper()
     if (whole(text_of(dataset, "SamplesPerPixel")) or 1) != 1 or photometric not in ("", "MONOCHROME1", "MONOCHROME2"):
         raise UnsupportedError(f"{path}: colour images ({photometric}) are not read as volumes.")
@@ -203,7 +207,8 @@ def _rescale(stored: NDArray[Any], encoding: Encoding, target: NDArray[Any]) -> 
         if plain:
             target[...] = stored
         else:
-            target[...] = stored.astype(np.float64) * encoding.slope + encoding.intercept
+            with np.errstate(over="ignore"):  # an absurd slope gives infinite values, as it says
+                target[...] = stored.astype(np.float64) * encoding.slope + encoding.intercept
         return
     if stored.dtype.kind == "f":
         raise OverflowError("floating point pixel data")
@@ -214,6 +219,14 @@ def _rescale(stored: NDArray[Any], encoding: Encoding, target: NDArray[Any]) -> 
         raise OverflowError(f"{min(ends)} to {max(ends)}")
     if plain:
         target[...] = stored
+        return
+    if (
+        encoding.slope == 1
+        and limits.min <= low
+        and high <= limits.max
+        and limits.min <= encoding.intercept <= limits.max
+    ):
+        np.add(stored, target.dtype.type(encoding.intercept), out=target, dtype=target.dtype, casting="unsafe")
         return
     # Products of values that fit fit too, but not always in the stored type.
     work = np.int32 if max(abs(low), abs(high), *map(abs, ends)) * abs(int(encoding.slope)) < 2**31 else np.int64

@@ -1,19 +1,24 @@
 """Segmentation objects (SEG, PS3.3 A.51) as segmentation nodes, and back.
 
-========== =============================================================
+========== ==================================================================
+examine    what can be loaded
 reading    dataset -> plain values: segments, planes, frames
 labels     frames -> label layers or fractions (numpy)
 nodes      segments and layers <-> ``vtkSegmentation``
 loading    the load half, put together
-arrays     segmentation node -> label arrays on a target grid
-writing    plain values -> file
+source     node -> the images that it belongs to
+arrays     node -> label arrays on a grid
+frames     label arrays -> functional groups and pixels
+header     the other attributes of a new object
+writing    the file
 exporting  the export half, put together
-========== =============================================================
+========== ==================================================================
 """
 
 from __future__ import annotations
 
 from dicombridge.segmentation.examine import examine
+from dicombridge.segmentation.exporting import export
 from dicombridge.segmentation.loading import load
 
-__all__ = ["examine", "load"]
+__all__ = ["examine", "export", "load"]

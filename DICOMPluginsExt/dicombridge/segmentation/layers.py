@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 __all__ = ["Overlap", "PackedPatch", "Patch", "colour_conflicts", "crop_bits", "crop_pixels", "find_conflicts", "paint"]
 
 
-class Overlap(Exception):  # noqa: N818 - tells the painter to use several layers
+class Overlap(Exception):
     """Two segments share a voxel."""
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from dicombridge.codes import Terminology, parse_terminology, terminology_tag
 from dicombridge.geometry import geometry_of_matrix, same_grid, set_image_geometry
-from dicombridge.shadow import tag_text, tag_value
 from dicombridge.segmentation.segments import Segment
+from dicombridge.shadow import tag_text, tag_value
 
 if TYPE_CHECKING:
     from highdicom import VolumeGeometry

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dicombridge.errors import GeometryError, MissingReferenceError, UnreadableError, UnsupportedError
-from dicombridge.geometry import DIRECTION_TOLERANCE, POSITION_TOLERANCE_MM, PlaneStack, grid, stack_planes, unit_normal
+from dicombridge.geometry import DIRECTION_TOLERANCE, POSITION_TOLERANCE_MM, PlaneStack, grid, stack_planes
 
 if TYPE_CHECKING:
     from highdicom import VolumeGeometry
@@ -315,7 +315,7 @@ def _on_source(
     row, column = int(place[0, 1]), int(place[0, 2])
     if (place[:, 1] != row).any() or (place[:, 2] != column).any():
         return None
-    fits = 0 <= row and row + rows <= source_rows and 0 <= column and column + columns <= source_columns
+    fits = row >= 0 and row + rows <= source_rows and column >= 0 and column + columns <= source_columns
     if not fits or place[:, 0].min() < 0 or place[:, 0].max() >= slices:
         return None
     return FrameStack(geometry, frames, place[:, 0], row, column, source)

@@ -1,0 +1,355 @@
+"""The attributes of a new segmentation object, but for its frames (PS3.3 A.51.3)."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydicom import config
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+
+from dicombridge.errors import ExportError
+from dicombridge.references import Reference
+from dicombridge.segmentation.segments import shortened
+
+if TYPE_CHECKING:
+    from dicombridge.segmentation.source import Source
+
+__all__ = ["Identity", "new_header", "split_options"]
+
+SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
+LABEL_MAP_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
+
+# Attributes of patient and study, which a new object shares with the images that it was made on (PS3.3 C.7.1, C.7.2).
+PATIENT_AND_STUDY = (
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "PatientComments",
+    "OtherPatientIDsSequence",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+    "ClinicalTrialSponsorName",
+    "ClinicalTrialProtocolID",
+    "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID",
+    "ClinicalTrialSiteName",
+    "ClinicalTrialSubjectID",
+    "ClinicalTrialTimePointID",
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "StudyDescription",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+)
+
+# Of the object that was loaded, these are not those of the new one; everything else is kept.
+_RENEWED = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "InstanceCreationDate",
+    "InstanceCreationTime",
+    "InstanceCreatorUID",
+    "SeriesDate",
+    "SeriesTime",
+    "ContentDate",
+    "ContentTime",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "SegmentationType",
+    "SegmentationFractionalType",
+    "MaximumFractionalValue",
+    "SegmentsOverlap",
+    "SegmentSequence",
+    "PixelPaddingValue",
+    "PhotometricInterpretation",
+    "DimensionOrganizationType",
+    "DimensionOrganizationSequence",
+    "DimensionIndexSequence",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "ReferencedSeriesSequence",
+    "StudiesContainingOtherReferencedInstancesSequence",
+    "ConcatenationUID",
+    "InConcatenationNumber",
+    "InConcatenationTotalNumber",
+    "ConcatenationFrameOffsetNumber",
+    "SOPInstanceUIDOfConcatenationSource",
+    "ICCProfile",
+    "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData",
+    "PaletteColorLookupTableUID",
+    "DigitalSignaturesSequence",
+    "MACParametersSequence",
+    "TimezoneOffsetFromUTC",
+)
+_EQUIPMENT = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the new object says of itself, beside its frames."""
+
+    segmentation_type: str
+    fractional_type: str
+    segments_overlap: str
+    frame_of_reference_uid: str
+    name: str
+
+
+def split_options(options: Mapping[str, Any], own: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the kind's own options, and those that are DICOM keywords.
+
+    Raises
+    ------
+    ExportError
+        An option is neither.
+    """
+    mine = {name: value for name, value in options.items() if name in own}
+    keywords = {name: value for name, value in options.items() if name not in own}
+    unknown = [name for name in keywords if tag_for_keyword(name) is None]
+    if unknown:
+        raise ExportError(
+            f"Unknown option {', '.join(unknown)}: neither a DICOM keyword nor one of {', '.join(sorted(own))}."
+        )
+    return mine, keywords
+
+
+def new_header(
+    identity: Identity, source: Source, kept: Dataset | None, attributes: Mapping[str, Any], keywords: Mapping[str, Any]
+) -> Dataset:
+    """Return the dataset of a new segmentation, without segments, frames and functional groups.
+
+    Parameters
+    ----------
+    kept
+        Header of the object that the node was loaded from: whatever is not renewed is kept.
+    attributes
+        What the subject hierarchy knows of patient and study, by DICOM keyword.
+    keywords
+        What the caller says, by DICOM keyword; the last word.
+    """
+    dataset = _kept_attributes(kept)
+    _drop_contradictions(dataset)
+    _set_patient_and_study(dataset, source, attributes)
+    _set_equipment(dataset, kept)
+    now = datetime.datetime.now()
+    date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    label_map = identity.segmentation_type == "LABELMAP"
+    dataset.SOPClassUID = LABEL_MAP_SEGMENTATION_STORAGE if label_map else SEGMENTATION_STORAGE
+    dataset.SOPInstanceUID = generate_uid()
+    dataset.SeriesInstanceUID = generate_uid()
+    dataset.Modality = "SEG"
+    dataset.FrameOfReferenceUID = identity.frame_of_reference_uid
+    for keyword in ("InstanceCreationDate", "ContentDate", "SeriesDate"):
+        setattr(dataset, keyword, date)
+    for keyword in ("InstanceCreationTime", "ContentTime", "SeriesTime"):
+        setattr(dataset, keyword, time)
+    _set_defaults(dataset, identity)
+    _set_image_attributes(dataset, identity, source)
+    _record_predecessor(dataset, kept)
+    _apply(dataset, keywords)
+    return dataset
+
+
+def _kept_attributes(kept: Dataset | None) -> Dataset:
+    dataset = Dataset() if kept is None else deepcopy(kept)
+    for keyword in _RENEWED:
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    # All text is written in one encoding that holds it, whatever the source had.
+    if kept is not None:
+        with config.disable_value_validation():
+            dataset.decode()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    return dataset
+
+
+def _drop_contradictions(dataset: Dataset) -> None:
+    """Leave out what the source had against the standard, and what would make the new object wrong."""
+    # Laterality is for paired body parts only (PS3.3 C.7.3.1); producers write it empty or for any part.
+    if not dataset.get("Laterality") or not dataset.get("BodyPartExamined"):
+        dataset.pop("Laterality", None)
+
+
+def _set_patient_and_study(dataset: Dataset, source: Source, attributes: Mapping[str, Any]) -> None:
+    if source.header is not None:
+        # The images at hand are the authority: patient data may have been corrected since the segmentation was made.
+        header = deepcopy(source.header)
+        with config.disable_value_validation():
+            header.decode()
+            for keyword in PATIENT_AND_STUDY:
+                if keyword in header:
+                    setattr(dataset, keyword, header.get(keyword))
+    for keyword in PATIENT_AND_STUDY:
+        value = attributes.get(keyword)
+        if value and not dataset.get(keyword):
+            _set(dataset, keyword, value)
+    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"):
+        if keyword not in dataset:
+            setattr(dataset, keyword, "")
+    for keyword in ("AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator"):
+        if keyword not in dataset:
+            setattr(dataset, keyword, "")
+    if not dataset.get("StudyInstanceUID"):
+        dataset.StudyInstanceUID = generate_uid()
+
+
+def _set_equipment(dataset: Dataset, kept: Dataset | None) -> None:
+    """Name this program as the maker, and the maker of the loaded object as one that contributed (PS3.3 C.12.1)."""
+    from dicombridge import __version__
+
+    if kept is not None and any(kept.get(keyword) for keyword in _EQUIPMENT):
+        item = Dataset()
+        for keyword in (*_EQUIPMENT, "InstitutionName"):
+            if kept.get(keyword):
+                setattr(item, keyword, kept.get(keyword))
+        if "Manufacturer" not in item:
+            item.Manufacturer = "Unknown"
+        purpose = Dataset()
+        purpose.CodeValue, purpose.CodingSchemeDesignator, purpose.CodeMeaning = "109102", "DCM", "Processing Equipment"
+        item.PurposeOfReferenceCodeSequence = [purpose]
+        item.ContributionDescription = "Made the segmentation that this one was edited from"
+        ours = kept.get("Manufacturer") == "DICOMBridge"
+        if not ours:
+            dataset.ContributingEquipmentSequence = [*(dataset.get("ContributingEquipmentSequence") or []), item]
+    dataset.Manufacturer = "DICOMBridge"
+    dataset.ManufacturerModelName = "dicombridge"
+    dataset.DeviceSerialNumber = "1"
+    dataset.SoftwareVersions = __version__
+
+
+def _set_defaults(dataset: Dataset, identity: Identity) -> None:
+    defaults: dict[str, Any] = {
+        "SeriesNumber": 300,
+        "InstanceNumber": 1,
+        "SeriesDescription": shortened(identity.name, 64) or "Segmentation",
+        "ContentLabel": "SEGMENTATION",
+        "ContentDescription": shortened(identity.name, 64),
+        "ContentCreatorName": "",
+    }
+    for keyword, value in defaults.items():
+        if dataset.get(keyword) in (None, "") or keyword not in dataset:
+            setattr(dataset, keyword, value)
+
+
+def _set_image_attributes(dataset: Dataset, identity: Identity, source: Source) -> None:
+    kind = identity.segmentation_type
+    dataset.ImageType = ["DERIVED", "PRIMARY"]
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.PixelRepresentation = 0
+    lossy = source.header.get("LossyImageCompression") if source.header is not None else None
+    if "LossyImageCompression" not in dataset or lossy == "01":
+        dataset.LossyImageCompression = "01" if lossy == "01" else "00"
+    if dataset.LossyImageCompression == "01" and source.header is not None:
+        for keyword in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+            if keyword in source.header and keyword not in dataset:
+                setattr(dataset, keyword, source.header.get(keyword))
+    dataset.SegmentationType = kind
+    dataset.SegmentsOverlap = identity.segments_overlap
+    if kind == "FRACTIONAL":
+        dataset.SegmentationFractionalType = identity.fractional_type
+        dataset.MaximumFractionalValue = 255
+
+
+def _record_predecessor(dataset: Dataset, kept: Dataset | None) -> None:
+    """Name the object that was loaded as the one that this one was made from (PS3.3 C.12.4, General Reference)."""
+    if kept is None or not kept.get("SOPInstanceUID") or not kept.get("SOPClassUID"):
+        return
+    item = Dataset()
+    item.ReferencedSOPClassUID = kept.SOPClassUID
+    item.ReferencedSOPInstanceUID = kept.SOPInstanceUID
+    series = Dataset()
+    series.SeriesInstanceUID = kept.get("SeriesInstanceUID") or generate_uid()
+    series.ReferencedSOPSequence = [item]
+    study = Dataset()
+    study.StudyInstanceUID = kept.get("StudyInstanceUID") or dataset.StudyInstanceUID
+    study.ReferencedSeriesSequence = [series]
+    dataset.PredecessorDocumentsSequence = [study]
+
+
+def set_references(dataset: Dataset, references: Sequence[Reference], study_instance_uid: str) -> None:
+    """Fill the Common Instance Reference module (PS3.3 C.12.2) with the instances that the frames refer to."""
+    own_study: dict[str, list[Reference]] = {}
+    other_studies: dict[str, dict[str, list[Reference]]] = {}
+    for reference in references:
+        if not reference.series_instance_uid or not reference.sop_class_uid:
+            continue
+        study = reference.study_instance_uid or study_instance_uid
+        series = own_study if study == study_instance_uid else other_studies.setdefault(study, {})
+        series.setdefault(reference.series_instance_uid, []).append(reference)
+    if own_study:
+        dataset.ReferencedSeriesSequence = [_series_item(uid, instances) for uid, instances in own_study.items()]
+    if other_studies:
+        items = []
+        for study, series in other_studies.items():
+            item = Dataset()
+            item.StudyInstanceUID = study
+            item.ReferencedSeriesSequence = [_series_item(uid, instances) for uid, instances in series.items()]
+            items.append(item)
+        dataset.StudiesContainingOtherReferencedInstancesSequence = items
+
+
+def _series_item(series_uid: str, references: Sequence[Reference]) -> Dataset:
+    item = Dataset()
+    item.SeriesInstanceUID = series_uid
+    instances = []
+    for reference in references:
+        instance = Dataset()
+        instance.ReferencedSOPClassUID = reference.sop_class_uid
+        instance.ReferencedSOPInstanceUID = reference.sop_instance_uid
+        instances.append(instance)
+    item.ReferencedInstanceSequence = instances
+    return item
+
+
+def _apply(dataset: Dataset, keywords: Mapping[str, Any]) -> None:
+    for keyword, value in keywords.items():
+        if value is None:
+            if keyword in dataset:
+                delattr(dataset, keyword)
+        else:
+            _set(dataset, keyword, value)
+
+
+def _set(dataset: Dataset, keyword: str, value: Any) -> None:
+    """Set an attribute from a value or its text.
+
+    Raises
+    ------
+    ExportError
+        The value does not fit the attribute.
+    """
+    try:
+        vr = dictionary_VR(keyword)
+        if vr in ("US", "UL", "SS", "SL") and isinstance(value, str):
+            value = int(value)
+        with config.strict_reading():
+            setattr(dataset, keyword, value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ExportError(f"{keyword} cannot be {value!r}: {error}") from error

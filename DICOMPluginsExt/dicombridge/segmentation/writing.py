@@ -1,0 +1,260 @@
+"""A segmentation file, written front to back: header, functional groups, frames one at a time."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from struct import pack
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset, write_file_meta_info
+from pydicom.uid import UID
+
+from dicombridge.errors import ExportError
+from dicombridge.pixels import DEFLATED_IMAGE_FRAME, RLE_LOSSLESS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["COMPRESSIONS", "Pixels", "transfer_syntax", "write_file"]
+
+EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+DEFLATED_EXPLICIT_VR = "1.2.840.10008.1.2.1.99"
+JPEG_LS_LOSSLESS = "1.2.840.10008.1.2.4.80"
+JPEG_2000_LOSSLESS = "1.2.840.10008.1.2.4.90"
+IMPLEMENTATION_CLASS_UID = "2.25.288405714573926741190233518907362154301"
+
+COMPRESSIONS = {
+    None: EXPLICIT_VR_LITTLE_ENDIAN,
+    "none": EXPLICIT_VR_LITTLE_ENDIAN,
+    "deflate": DEFLATED_EXPLICIT_VR,
+    "deflate-frames": DEFLATED_IMAGE_FRAME,
+    "rle": RLE_LOSSLESS,
+    "jpeg-ls": JPEG_LS_LOSSLESS,
+    "jpeg-2000": JPEG_2000_LOSSLESS,
+}
+"""Names of compressions, all lossless, by transfer syntax. ``deflate`` is the whole dataset and the most widely read."""
+
+_NATIVE = frozenset({EXPLICIT_VR_LITTLE_ENDIAN, DEFLATED_EXPLICIT_VR})
+
+
+def transfer_syntax(compression: str | None, bits: int) -> str:
+    """Return the transfer syntax of a compression, by its name or its UID.
+
+    Raises
+    ------
+    ExportError
+        There is no such compression, or not for single bits.
+    """
+    uid = COMPRESSIONS.get(compression.lower() if compression else None, compression)
+    if uid not in COMPRESSIONS.values():
+        names = ", ".join(name for name in COMPRESSIONS if name)
+        raise ExportError(f"There is no compression {compression!r}; there are: {names}.")
+    if bits == 1 and uid in (JPEG_LS_LOSSLESS, JPEG_2000_LOSSLESS):
+        raise ExportError(
+            f"{compression} cannot hold the single bits of a BINARY segmentation; use deflate or rle, or write a "
+            "LABELMAP segmentation."
+        )
+    return str(uid)
+
+
+class Pixels:
+    """The pixel data of a new object.
+
+    Parameters
+    ----------
+    frames
+        Yields frames: bool for 1 bit, else uint8 or uint16, (rows, columns).
+    count, rows, columns, bits
+        Number of frames, their size, Bits Allocated.
+    """
+
+    def __init__(self, frames: Iterator[NDArray[Any]], count: int, rows: int, columns: int, bits: int) -> None:
+        self.frames = frames
+        self.count, self.rows, self.columns, self.bits = count, rows, columns, bits
+
+    @property
+    def native_length(self) -> int:
+        """Bytes of all frames without compression, padded to an even number."""
+        length = (self.count * self.rows * self.columns * self.bits + 7) // 8
+        return length + length % 2
+
+
+def write_file(
+    path: Path,
+    dataset: Dataset,
+    per_frame_groups: bytes,
+    pixels: Pixels,
+    transfer_syntax_uid: str,
+    progress: Callable[[float, str], None] | None = None,
+) -> None:
+    """Write a file under a temporary name; the caller renames it when all files are written.
+
+    Raises
+    ------
+    ExportError
+        The disk is full, the folder cannot be written, a codec is missing.
+    """
+    try:
+        with path.open("wb") as file:
+            file.write(b"\0" * 128 + b"DICM")
+            file.write(_file_meta(dataset, transfer_syntax_uid))
+            sink = _Deflating(file) if transfer_syntax_uid == DEFLATED_EXPLICIT_VR else file
+            sink.write(_encoded(dataset))
+            sink.write(per_frame_groups)
+            if transfer_syntax_uid in _NATIVE:
+                _write_native(sink, pixels, progress)
+            else:
+                _write_encapsulated(sink, pixels, transfer_syntax_uid, progress)
+            if isinstance(sink, _Deflating):
+                sink.finish()
+    except OSError as error:
+        raise ExportError(f"{path.parent}: cannot be written: {error.strerror or error}.") from error
+
+
+class _Deflating:
+    """A file whose content is deflated (PS3.5 A.5)."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        self._length = 0
+
+    def write(self, content: bytes) -> None:
+        self._put(self._compressor.compress(content))
+
+    def finish(self) -> None:
+        self._put(self._compressor.flush())
+        if self._length % 2:
+            self._file.write(b"\0")
+
+    def _put(self, compressed: bytes) -> None:
+        self._length += len(compressed)
+        self._file.write(compressed)
+
+
+def _file_meta(dataset: Dataset, transfer_syntax_uid: str) -> bytes:
+    from dicombridge import __version__
+
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    meta.TransferSyntaxUID = UID(transfer_syntax_uid)
+    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationVersionName = f"DICOMBRIDGE_{__version__.replace('.', '_')}"[:16]
+    output = DicomBytesIO()
+    write_file_meta_info(output, meta, enforce_standard=True)
+    return output.getvalue()
+
+
+def _encoded(dataset: Dataset) -> bytes:
+    """Return the header in Explicit VR Little Endian; all of its tags come before the functional groups of frames."""
+    late = [tag for tag in dataset.keys() if tag > 0x52009230]
+    for tag in late:
+        del dataset[tag]
+    output = DicomBytesIO()
+    output.is_little_endian = True
+    output.is_implicit_VR = False
+    write_dataset(output, dataset)
+    return output.getvalue()
+
+
+def _write_native(sink: Any, pixels: Pixels, progress: Callable[[float, str], None] | None) -> None:
+    from dicombridge.segmentation.frames import packed_frames
+
+    length = pixels.native_length
+    if length >= 0xFFFFFFFF:
+        raise ExportError("The segmentation has more than 4 GiB of pixels; choose a compression or LABELMAP.")
+    vr = b"OB" if pixels.bits <= 8 else b"OW"
+    sink.write(pack("<HH2sHL", 0x7FE0, 0x0010, vr, 0, length))
+    frames = _told(pixels, progress)
+    written = 0
+    for content in packed_frames(frames) if pixels.bits == 1 else (_bytes(frame) for frame in frames):
+        sink.write(content)
+        written += len(content)
+    sink.write(b"\0" * (length - written))
+
+
+def _bytes(frame: NDArray[Any]) -> bytes:
+    return np.ascontiguousarray(frame, dtype=frame.dtype.newbyteorder("<")).tobytes()
+
+
+def _told(pixels: Pixels, progress: Callable[[float, str], None] | None) -> Iterator[NDArray[Any]]:
+    every = max(1, pixels.count // 50)
+    for number, frame in enumerate(pixels.frames):
+        if progress is not None and number % every == 0:
+            progress(number / pixels.count, f"Frame {number + 1} of {pixels.count}")
+        yield frame
+
+
+def _write_encapsulated(
+    sink: Any, pixels: Pixels, transfer_syntax_uid: str, progress: Callable[[float, str], None] | None
+) -> None:
+    """Write one fragment a frame, with a Basic Offset Table (PS3.5 A.4)."""
+    fragments: list[bytes] = []
+    for frame in _told(pixels, progress):
+        fragment = _compressed(frame, transfer_syntax_uid)
+        fragments.append(fragment + b"\0" * (len(fragment) % 2))
+    offsets = [0]
+    for fragment in fragments[:-1]:
+        offsets.append(offsets[-1] + 8 + len(fragment))
+    sink.write(pack("<HH2sHL", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF))
+    table = pack(f"<{len(offsets)}L", *offsets) if offsets[-1] <= 0xFFFFFFFF else b""
+    sink.write(pack("<HHL", 0xFFFE, 0xE000, len(table)) + table)
+    for fragment in fragments:
+        sink.write(pack("<HHL", 0xFFFE, 0xE000, len(fragment)))
+        sink.write(fragment)
+    sink.write(pack("<HHL", 0xFFFE, 0xE0DD, 0))
+
+
+def _compressed(frame: NDArray[Any], transfer_syntax_uid: str) -> bytes:
+    bits = 1 if frame.dtype == np.bool_ else 8 * frame.dtype.itemsize
+    if transfer_syntax_uid == DEFLATED_IMAGE_FRAME:
+        content = np.packbits(frame, bitorder="little").tobytes() if bits == 1 else _bytes(frame)
+        compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        return compressor.compress(content) + compressor.flush()
+    if bits == 1:
+        # RLE knows bytes only: a frame of bits is compressed as one row of bytes (PS3.5 8.2.2, G.2).
+        frame = np.packbits(frame, bitorder="little").reshape(1, -1)
+        bits = 8
+    return _encoded_by_pydicom(frame, bits, transfer_syntax_uid)
+
+
+def _encoded_by_pydicom(frame: NDArray[Any], bits: int, transfer_syntax_uid: str) -> bytes:
+    from pydicom.pixels import get_encoder
+
+    try:
+        encoder = get_encoder(UID(transfer_syntax_uid))
+        if not encoder.is_available:
+            raise ExportError(
+                f"No encoder for {UID(transfer_syntax_uid).name} is installed: pip install 'dicombridge[codecs]', or choose "
+                "another compression."
+            )
+        return bytes(
+            encoder.encode(
+                np.ascontiguousarray(frame),
+                rows=frame.shape[0],
+                columns=frame.shape[1],
+                samples_per_pixel=1,
+                number_of_frames=1,
+                bits_allocated=bits,
+                bits_stored=bits,
+                pixel_representation=0,
+                photometric_interpretation="MONOCHROME2",
+            )
+        )
+    except (ValueError, RuntimeError, NotImplementedError, AttributeError) as error:
+        raise ExportError(f"A frame could not be compressed: {error}") from error
+
+
+def remove_quietly(path: Path) -> None:
+    """Remove a file that may not be there."""
+    with suppress(OSError):
+        os.unlink(path)

