@@ -10,6 +10,7 @@ from dicombridge.errors import ExportError, UnreadableError, UnsupportedError
 from dicombridge.kinds import KINDS, Kind, kind_named, kind_of_sop_class, kinds_of_node_class
 from dicombridge.loadable import Loadable
 from dicombridge.scene import default_database, default_scene, transaction
+from dicombridge.tolerance import naming, quiet
 
 if TYPE_CHECKING:
     from dicombridge.database import Database
@@ -65,9 +66,12 @@ def _examine_series(files: Sequence[str], database: Database) -> list[Loadable]:
         kind = kind_of_sop_class(database.fileValue(file, SOP_CLASS))
         if kind is not None:
             by_kind.setdefault(kind.name, []).append(file)
-    loadables = [
-        loadable for name, of_kind in by_kind.items() for loadable in kind_named(name).room.examine(of_kind, database)
-    ]
+    with quiet():
+        loadables = [
+            loadable
+            for name, of_kind in by_kind.items()
+            for loadable in kind_named(name).room.examine(of_kind, database)
+        ]
     best = max((loadable.confidence for loadable in loadables), default=0.0)
     for loadable in loadables:
         loadable.selected = loadable.selected and loadable.confidence == best
@@ -115,7 +119,8 @@ def load(
             for number, loadable in enumerate(loadables):
                 room = kind_named(loadable.kind).room
                 part = _part(progress, number, len(loadables))
-                nodes.extend(room.load(loadable, scene, database, part, **{**loadable.options, **options}))
+                with naming(loadable.files), quiet():
+                    nodes.extend(room.load(loadable, scene, database, part, **{**loadable.options, **options}))
     finally:
         if opened is not None:
             opened.close()

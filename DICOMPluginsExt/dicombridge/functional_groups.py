@@ -1,8 +1,9 @@
 """Per-frame functional groups as columns (PS3.3 C.7.6.16), without a Dataset for each frame.
 
-The items of a file are nearly all alike: the same elements of the same lengths, with other values. So the first item of each
-shape is walked, and its shape is kept as a regular expression over bytes, in which all tags, VRs and lengths are literal; the
-other items only have to match. An item that matches no known shape is walked itself, so nothing is ever assumed.
+The items of a file are nearly all alike: the same elements of the same lengths, with other values. So the first item of
+each shape is walked, and its shape is kept as a regular expression over bytes, in which all tags, VRs and lengths are
+literal; the other items only have to match. An item that matches no known shape is walked itself, so nothing is ever
+assumed.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ class FrameTable:
     def frames(self) -> int:
         """Number of items of the Per-frame Functional Groups Sequence."""
         return len(self._rows)
+
+    def keep(self, frames: int) -> None:
+        """Forget the items after the first ``frames`` ones."""
+        del self._rows[frames:]
 
     def column(self, *path: int) -> list[bytes | None]:
         """Return the raw value at a path in each frame, None where a frame lacks it."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DIRECTION_TOLERANCE",
+    "FARTHEST_MM",
     "POSITION_TOLERANCE_MM",
     "PlaneStack",
     "SlantedGrid",
@@ -34,6 +35,7 @@ __all__ = [
     "grid_of_affine",
     "ijk_to_ras",
     "lps_ras_matrix",
+    "plausible",
     "same_grid",
     "set_image_geometry",
     "stack_planes",
@@ -54,7 +56,23 @@ SPACING_RELATIVE_TOLERANCE = 0.02
 DIRECTION_TOLERANCE = 1e-3
 """Largest difference between direction cosines of parallel planes: cosines are often rounded to three digits."""
 
+FARTHEST_MM = 1e6
+"""A kilometre: no image of a patient lies or reaches farther from its origin, but damaged numbers do."""
+
+MOST_SLICES = 2**16
+"""Slices of a regular grid, missing ones included; planes that would need more do not belong together."""
+
 _LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def plausible(lengths: Any) -> bool:
+    """Whether positions, spacings or directions are numbers that an image of a patient can have.
+
+    >>> plausible([0.5, -120.0]), plausible([0.5, float("nan")]), plausible([1e300])
+    (True, False, False)
+    """
+    values = np.asarray(lengths, dtype=float)
+    return bool((np.abs(values) <= FARTHEST_MM).all())  # NaN is not
 
 
 def lps_ras_matrix() -> NDArray[np.float64]:
@@ -76,7 +94,7 @@ def unit_normal(orientation: Sequence[float]) -> NDArray[np.float64]:
     [0.0, 0.0, 1.0]
     """
     cosines = np.asarray(orientation, dtype=float)
-    if cosines.shape != (6,) or not np.isfinite(cosines).all():
+    if cosines.shape != (6,) or not plausible(cosines):
         raise GeometryError(f"Image orientation is not six numbers: {orientation!r}.")
     row, column = cosines[:3], cosines[3:]
     lengths = np.linalg.norm(row), np.linalg.norm(column)
@@ -146,8 +164,8 @@ def stack_planes(
         There is no plane, or a number is not finite.
     """
     points = np.asarray(positions, dtype=float).reshape(-1, 3)
-    if not len(points) or not np.isfinite(points).all():
-        raise GeometryError("Plane positions are missing or not finite.")
+    if not len(points) or not plausible(points):
+        raise GeometryError(f"Plane positions are missing, not finite, or beyond {FARTHEST_MM:g} mm.")
     normal = unit_normal(orientation)
     distance = points @ normal
     order = np.argsort(distance, kind="stable")
@@ -181,19 +199,21 @@ def _regular_places(planes: NDArray[np.float64]) -> tuple[float, NDArray[np.int6
     """Return spacing, grid place of each plane, and whether the planes fit the grid."""
     gaps = np.diff(planes)
     extent = float(planes[-1] - planes[0])
-    smallest = float(gaps.min())
+    smallest, median = float(gaps.min()), float(np.median(gaps))
     # The spacing divides the smallest gap; a gap of 3 beside one of 2 means a spacing of 1. Beyond a quarter of the
-    # smallest gap any set of distances would look regular, so the search ends there.
-    for divisor in (1, 2, 3, 4):
-        guess = smallest / divisor
-        place = np.rint((planes - planes[0]) / guess).astype(np.int64)
+    # smallest gap any set of distances would look regular, so the search ends there. The median comes first: gaps of
+    # beds that were joined are a little off, and would make the smallest one a bad guess.
+    for guess in (median, smallest, smallest / 2, smallest / 3, smallest / 4):
+        # Gap by gap, so that a small error of the guess does not add up over hundreds of planes.
+        steps = np.rint(gaps / guess)
+        if steps.min() < 1 or steps.sum() >= MOST_SLICES:
+            continue
+        place = np.concatenate([[0], np.cumsum(steps)]).astype(np.int64)
         spacing = extent / int(place[-1])
-        place = np.rint((planes - planes[0]) / spacing).astype(np.int64)
         error = np.abs(planes - planes[0] - place * spacing).max()
-        distinct = bool((np.diff(place) > 0).all())
-        if distinct and error <= max(POSITION_TOLERANCE_MM, SPACING_RELATIVE_TOLERANCE * spacing):
+        if error <= max(POSITION_TOLERANCE_MM, SPACING_RELATIVE_TOLERANCE * spacing):
             return spacing, place, True
-    return float(np.median(gaps)), np.arange(len(planes), dtype=np.int64), False
+    return median, np.arange(len(planes), dtype=np.int64), False
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +240,7 @@ def grid(
     orientation: Sequence[float],
     pixel_spacing: Sequence[float],
     step: Sequence[float],
-    shape: tuple[int, int, int],
+    shape: Sequence[int],
     frame_of_reference_uid: str | None = None,
 ) -> VolumeGeometry | SlantedGrid:
     """Return the grid of a stack of planes.
@@ -242,8 +262,8 @@ def grid(
     """
     cosines = np.asarray(orientation, dtype=float)
     between_rows, between_columns = float(pixel_spacing[0]), float(pixel_spacing[1])
-    if not (np.isfinite([between_rows, between_columns]).all() and min(between_rows, between_columns) > 0):
-        raise GeometryError(f"Pixel spacing is not two positive numbers: {list(pixel_spacing)}.")
+    if not (plausible([between_rows, between_columns]) and min(between_rows, between_columns) > 0):
+        raise GeometryError(f"Pixel spacing is not two positive lengths: {between_rows:g}, {between_columns:g} mm.")
     affine = np.eye(4)
     affine[:3, 0] = step
     affine[:3, 1] = cosines[3:] * between_rows
@@ -253,7 +273,7 @@ def grid(
 
 
 def grid_of_affine(
-    affine: Any, shape: tuple[int, int, int], frame_of_reference_uid: str | None = None
+    affine: Any, shape: Sequence[int], frame_of_reference_uid: str | None = None
 ) -> VolumeGeometry | SlantedGrid:
     """Return the grid of a 4x4 matrix from (slice, row, column, 1) to LPS mm; ``shape`` is slices, rows, columns.
 
@@ -265,20 +285,23 @@ def grid_of_affine(
     from highdicom import VolumeGeometry
 
     affine = np.array(affine, dtype=float)
+    slices, rows, columns = (int(size) for size in shape)
     axes = affine[:3, :3]
+    if not plausible(affine):
+        raise GeometryError(f"The grid is not finite, or lies beyond {FARTHEST_MM:g} mm.")
     lengths = np.linalg.norm(axes, axis=0)
-    if not np.isfinite(affine).all() or lengths.min() <= 0:
+    if lengths.min() <= 0:
         raise GeometryError("The grid has an axis without length.")
     directions = axes / lengths
     if abs(np.linalg.det(directions)) < 1e-3:
         raise GeometryError("The axes of the grid lie in one plane.")
     cosines = directions.T @ directions - np.eye(3)
     if np.abs(cosines).max() > DIRECTION_TOLERANCE:
-        return SlantedGrid(affine, tuple(int(size) for size in shape), frame_of_reference_uid or None)
+        return SlantedGrid(affine, (slices, rows, columns), frame_of_reference_uid or None)
     try:
-        return VolumeGeometry(affine, shape, "PATIENT", frame_of_reference_uid or None)
+        return VolumeGeometry(affine, (slices, rows, columns), "PATIENT", frame_of_reference_uid or None)
     except ValueError:  # highdicom's limit of what is perpendicular is narrower than rounded cosines are
-        return SlantedGrid(affine, tuple(int(size) for size in shape), frame_of_reference_uid or None)
+        return SlantedGrid(affine, (slices, rows, columns), frame_of_reference_uid or None)
 
 
 def ijk_to_ras(geometry: VolumeGeometry | SlantedGrid) -> NDArray[np.float64]:
@@ -289,7 +312,7 @@ def ijk_to_ras(geometry: VolumeGeometry | SlantedGrid) -> NDArray[np.float64]:
 
 
 def geometry_of_matrix(
-    matrix: Any, shape: tuple[int, int, int], frame_of_reference_uid: str | None = None
+    matrix: Any, shape: Sequence[int], frame_of_reference_uid: str | None = None
 ) -> VolumeGeometry | SlantedGrid:
     """Return the grid of an IJK-to-RAS matrix (4x4 array or vtkMatrix4x4); ``shape`` is slices, rows, columns."""
     if hasattr(matrix, "GetElement"):
@@ -300,9 +323,10 @@ def geometry_of_matrix(
 
 def vtk_matrix(array: Any) -> Any:
     """Return a 4x4 array as vtkMatrix4x4."""
-    import vtk
+    # Not ``import vtk``: outside of Slicer that loads all of VTK, which takes longer than a segmentation.
+    from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
-    matrix = vtk.vtkMatrix4x4()
+    matrix = vtkMatrix4x4()
     matrix.DeepCopy(np.asarray(array, dtype=float).ravel().tolist())
     return matrix
 

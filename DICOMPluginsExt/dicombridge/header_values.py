@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dicombridge.deflated import plain_source
 from dicombridge.errors import DicomBridgeError, UnreadableError
 from dicombridge.indexed_tags import INDEXED_TAGS
 from dicombridge.part10 import Buffer, NeedsPydicom, TruncatedError, elements, read_layout
@@ -289,13 +290,14 @@ def _read_with_pydicom(
 ) -> HeaderValues:
     from pydicom.filereader import read_partial
 
-    file.seek(0)
     header = HeaderValues()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            source = plain_source(path, beginning=True)  # pydicom would inflate all of it, however much that is
+            file.seek(0)
             dataset = read_partial(
-                file,
+                file if source is path else source,
                 lambda tag, _vr, _length: int(tag) >> 16 >= PIXEL_GROUP or bool(stop_before(int(tag))),
                 defer_size=None,
                 force=True,
@@ -305,6 +307,8 @@ def _read_with_pydicom(
             for tag, vr, value in _raw_values(dataset):
                 if not (indexed_only and tag not in INDEXED_TAGS):
                     decoder.add(tag, vr, value)
+            if source is not path:
+                header.values["0002,0010"] = DEFLATED
         except (DicomBridgeError, OSError):
             raise
         except Exception as error:  # whatever damaged data does to pydicom is a damaged file

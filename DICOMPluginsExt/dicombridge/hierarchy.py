@@ -11,20 +11,14 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from dicombridge.shadow import HEADER_ATTRIBUTE, remember, remembered, tag_text, tag_value
 from dicombridge.text import plain_text
 
 __all__ = [
-    "HEADER_ATTRIBUTE",
     "add_series",
     "attributes_of_dataset",
     "attributes_of_node",
     "node_of_instance",
     "nodes_of_series",
-    "remember",
-    "remembered",
-    "tag_text",
-    "tag_value",
 ]
 
 # DICOM keyword -> attribute of the item, level by level.

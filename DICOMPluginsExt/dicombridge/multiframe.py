@@ -15,9 +15,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from dicombridge.deflated import BEGINNING, inflated
 from dicombridge.errors import UnreadableError
 from dicombridge.functional_groups import FrameTable, read_frame_table
-from dicombridge.part10 import Buffer, Layout, NeedsPydicom, TruncatedError, items, read_layout
+from dicombridge.part10 import DEFLATED_EXPLICIT_VR, Buffer, Layout, NeedsPydicom, TruncatedError, items, read_layout
 from dicombridge.pixels import PixelFrames
 
 __all__ = ["MultiFrame", "open_multiframe", "read_header"]
@@ -25,7 +26,7 @@ __all__ = ["MultiFrame", "open_multiframe", "read_header"]
 PER_FRAME_GROUPS = 0x52009230
 PIXEL_DATA_TAGS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
 _OFFSET_TABLES = (0x7FE00001, 0x7FE00002)
-_REWRITTEN = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"})
+_REWRITTEN = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"})
 """Transfer syntaxes whose pixel data is not compressed, so that it stays as it is when the file is written anew."""
 
 
@@ -63,9 +64,12 @@ class MultiFrame:
         span = self._layout.elements.get(tag)
         if span is None:
             return []
-        return [
-            self._buffer[start:stop] for start, stop in items(self._buffer, span.start, span.stop, self.implicit_vr)
-        ]
+        try:
+            return [
+                self._buffer[start:stop] for start, stop in items(self._buffer, span.start, span.stop, self.implicit_vr)
+            ]
+        except TruncatedError as error:
+            raise UnreadableError(self.path, f"its sequence {tag:08X} is damaged: {error}.") from error
 
 
 @contextmanager
@@ -82,7 +86,7 @@ def open_multiframe(path: str | Path, pixels: bool = True) -> Iterator[MultiFram
         try:
             layout = read_layout(buffer)
         except NeedsPydicom:
-            yield _through_pydicom(name, pixels)
+            yield _otherwise(name, buffer, pixels, whole=True)
             return
         if pixels and not layout.complete:
             raise UnreadableError(name, "is cut short: its last element ends beyond the end of the file.")
@@ -102,7 +106,7 @@ def read_header(path: str | Path) -> Any:
         try:
             layout = read_layout(buffer, stop_before=lambda tag: tag >= 0x7FE00001)
         except NeedsPydicom:
-            return _through_pydicom(name, pixels=False).header
+            return _otherwise(name, buffer, pixels=False, whole=False).header
         return _header(name, buffer, layout)
 
 
@@ -144,6 +148,8 @@ def _header(name: str, buffer: Buffer, layout: Layout) -> Any:
     """Parse all elements but the large ones with pydicom."""
     from pydicom.filereader import read_dataset
 
+    if not layout.begins:
+        raise UnreadableError(name, "has no elements, so it is not a DICOM object.")
     large = {PER_FRAME_GROUPS, *PIXEL_DATA_TAGS, *_OFFSET_TABLES}
     begins = sorted(layout.begins.items(), key=lambda item: item[1])
     ends = [begin for _, begin in begins[1:]] + [min(layout.dataset_stop, len(buffer))]
@@ -163,8 +169,26 @@ def _header(name: str, buffer: Buffer, layout: Layout) -> Any:
     return header
 
 
+def _otherwise(name: str, buffer: Buffer, pixels: bool, whole: bool) -> MultiFrame:
+    """Read what the light reader declines: inflated first, or through pydicom, then the same way."""
+    content = inflated(buffer, name, beginning=not whole)
+    if content is None:
+        return _through_pydicom(name, pixels)
+    try:
+        layout = read_layout(content, size=None if whole else 1 << 62)
+    except NeedsPydicom as error:
+        raise UnreadableError(name, f"is deflated, and what is in it is no dataset: {error}.") from error
+    if not whole and len(content) >= BEGINNING and max(layout.elements) < PER_FRAME_GROUPS:
+        return _otherwise(name, buffer, pixels, whole=True)  # the header is longer than that
+    if pixels and not layout.complete:
+        raise UnreadableError(name, "is cut short: its last element ends beyond the end of the file.")
+    opened = _open(name, content, layout, pixels)
+    opened.transfer_syntax_uid = DEFLATED_EXPLICIT_VR
+    return opened
+
+
 def _through_pydicom(name: str, pixels: bool) -> MultiFrame:
-    """Read with pydicom what the light reader declines, then go the same way."""
+    """Read with pydicom, which understands big endian and much that is odd, then go the same way."""
     import pydicom
     from pydicom.errors import InvalidDicomError
     from pydicom.uid import ExplicitVRLittleEndian

@@ -15,19 +15,34 @@ from typing import NamedTuple
 
 from dicombridge.errors import DicomBridgeError
 
-__all__ = ["Buffer", "Element", "Layout", "NeedsPydicom", "Span", "TruncatedError", "elements", "items", "read_layout"]
+__all__ = [
+    "DEFLATED_EXPLICIT_VR",
+    "EXPLICIT_VR_LITTLE_ENDIAN",
+    "TRANSFER_SYNTAX_UID",
+    "Buffer",
+    "Element",
+    "Layout",
+    "NeedsPydicom",
+    "Span",
+    "TruncatedError",
+    "elements",
+    "items",
+    "read_layout",
+    "read_meta",
+]
 
 Buffer = bytes | mmap.mmap
 
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
-_DEFLATED = "1.2.840.10008.1.2.1.99"
+DEFLATED_EXPLICIT_VR = "1.2.840.10008.1.2.1.99"
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 ITEM = 0xFFFEE000
 ITEM_DELIMITER = 0xFFFEE00D
 SEQUENCE_DELIMITER = 0xFFFEE0DD
 UNDEFINED_LENGTH = 0xFFFFFFFF
+TRANSFER_SYNTAX_UID = 0x00020010
 PIXEL_DATA = 0x7FE00010
 MAXIMUM_DEPTH = 64
 """Nesting of sequences beyond which a file is taken for damaged: real objects stay below 20."""
@@ -237,21 +252,11 @@ def read_layout(buffer: Buffer, stop_before: Callable[[int], bool] | None = None
     """
     available = len(buffer)
     partial = size is not None and size > available
-    position = 132 if buffer[128:132] == b"DICM" else 0
     meta: dict[int, Span] = {}
-    try:
-        if available >= position + 8 and _TAG(buffer, position)[0] == 2:
-            position = _read_meta(buffer, position, available, meta)
-    except (TruncatedError, error) as truncated:
-        raise NeedsPydicom(f"file meta information: {truncated}") from truncated
-    syntax = meta.get(0x00020010)
-    if syntax is None:
-        uid, implicit_vr = _guess_syntax(buffer, position)
-    else:
-        uid = bytes(buffer[syntax.start : syntax.stop]).rstrip(b"\0 ").decode("ascii", "replace")
-        implicit_vr = uid == IMPLICIT_VR_LITTLE_ENDIAN
-    if uid in (_DEFLATED, _BIG_ENDIAN):
+    uid, position = _begin(buffer, meta)
+    if uid in (DEFLATED_EXPLICIT_VR, _BIG_ENDIAN):
         raise NeedsPydicom(f"transfer syntax {uid}")
+    implicit_vr = uid == IMPLICIT_VR_LITTLE_ENDIAN
     spans: dict[int, Span] = {}
     begins: dict[int, int] = {}
     complete = True
@@ -277,6 +282,31 @@ def read_layout(buffer: Buffer, stop_before: Callable[[int], bool] | None = None
     return Layout(uid, implicit_vr, meta, spans, begins, complete, position, end)
 
 
+def read_meta(buffer: Buffer) -> tuple[str, int, dict[int, Span]]:
+    """Return the transfer syntax of a file, where its dataset begins, and the elements of its file meta information.
+
+    Raises
+    ------
+    NeedsPydicom
+        The file is not recognised as DICOM.
+    """
+    meta: dict[int, Span] = {}
+    return (*_begin(buffer, meta), meta)
+
+
+def _begin(buffer: Buffer, meta: dict[int, Span]) -> tuple[str, int]:
+    position = 132 if buffer[128:132] == b"DICM" else 0
+    try:
+        if len(buffer) >= position + 8 and _TAG(buffer, position)[0] == 2:
+            position = _read_meta(buffer, position, len(buffer), meta)
+    except (TruncatedError, error) as truncated:
+        raise NeedsPydicom(f"file meta information: {truncated}") from truncated
+    syntax = meta.get(TRANSFER_SYNTAX_UID)
+    if syntax is None:
+        return _guess_syntax(buffer, position), position
+    return bytes(buffer[syntax.start : syntax.stop]).rstrip(b"\0 ").decode("ascii", "replace"), position
+
+
 def _read_meta(buffer: Buffer, start: int, stop: int, meta: dict[int, Span]) -> int:
     """Fill ``meta`` with the elements of group 0002 and return where the dataset begins."""
     position = start
@@ -291,7 +321,7 @@ def _read_meta(buffer: Buffer, start: int, stop: int, meta: dict[int, Span]) -> 
     return position
 
 
-def _guess_syntax(buffer: Buffer, position: int) -> tuple[str, bool]:
+def _guess_syntax(buffer: Buffer, position: int) -> str:
     """Return the transfer syntax of a dataset without file meta information."""
     if len(buffer) < position + 8:
         raise NeedsPydicom("too short")
@@ -300,5 +330,5 @@ def _guess_syntax(buffer: Buffer, position: int) -> tuple[str, bool]:
         raise NeedsPydicom("does not begin as a DICOM dataset does")
     vr = bytes(buffer[position + 4 : position + 6])
     if vr in _SHORT_VRS or vr in _LONG_VRS:
-        return EXPLICIT_VR_LITTLE_ENDIAN, False
-    return IMPLICIT_VR_LITTLE_ENDIAN, True
+        return EXPLICIT_VR_LITTLE_ENDIAN
+    return IMPLICIT_VR_LITTLE_ENDIAN

@@ -21,6 +21,7 @@ __all__ = ["Plane", "heat_colour", "letters_of", "plane_of_view", "slice_picture
 _TOWARDS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
 _PATIENT_VIEWS = {"axial": ("L", "P"), "coronal": ("L", "I"), "sagittal": ("P", "I")}  # right, down in the picture
 _FILL = 0.38
+_FILL_ALONE = 0.7  # where there is no image that would have to be seen through
 _HEAT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=float)
 
 
@@ -140,6 +141,7 @@ def slice_picture(subject: Subject, plane: Plane, enlarge: int = 1) -> NDArray[n
         canvas = canvas * (1 - opacity) + colour * opacity
     canvas = np.stack([_enlarged(canvas[..., channel], enlarge) for channel in range(3)], axis=-1)
     line_width = max(2, round(min(canvas.shape[:2]) / 330))
+    fill = _FILL if subject.image is not None else _FILL_ALONE
     outlines = []
     for grid, regions in subject.layers:
         for region, share in _cut(grid, regions, plane):
@@ -147,7 +149,7 @@ def slice_picture(subject: Subject, plane: Plane, enlarge: int = 1) -> NDArray[n
             colour = np.array(region.colour) * 255.0
             # Where there is a heat overlay, a fill would hide it.
             if subject.heat is None:
-                canvas[inside] = canvas[inside] * (1 - _FILL) + colour * _FILL
+                canvas[inside] = canvas[inside] * (1 - fill) + colour * fill
             outlines.append((_inner_edge(inside, line_width), colour))
     for edge, colour in outlines:
         canvas[edge] = colour

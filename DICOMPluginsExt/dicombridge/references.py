@@ -1,8 +1,8 @@
 """Which other objects an object needs, from every place where the standard lets it say so.
 
-A reference is any item that has a Referenced SOP Instance UID: in the Common Instance Reference module (PS3.3 C.12.2), in
-functional groups, in evidence sequences, in the many sequences of radiotherapy objects. Its series and study are those of the
-items around it. So a new object kind needs no code here, only its exceptions.
+A reference is any item that has a Referenced SOP Instance UID: in the Common Instance Reference module (PS3.3 C.12.2),
+in functional groups, in evidence sequences, in the many sequences of radiotherapy objects. Its series and study are
+those of the items around it. So a new object kind needs no code here, only its exceptions.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import tempfile
 from collections.abc import Callable, Iterator
@@ -56,6 +57,7 @@ def new_scene() -> Any:
 def _cache_directory() -> tempfile.TemporaryDirectory[str]:
     """One folder a process for what scenes unpack; it ends with the process."""
     directory = tempfile.TemporaryDirectory(prefix="dicombridge-")
+    atexit.register(directory.cleanup)  # left to its finalizer, it would warn
     # vtkCacheManager warns and does not clean up in a folder that lacks its mark.
     (Path(directory.name) / ".slicer-cache").touch()
     return directory

@@ -21,6 +21,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_data_element
 
+from dicombridge.encode import sequence
 from dicombridge.text import percent_decoded, percent_encoded
 
 __all__ = [
@@ -72,10 +73,11 @@ def dataset_to_text(dataset: Dataset) -> str:
     return bytes_to_text(_encoded(dataset), False, encoding)
 
 
-def _encoded(dataset: Dataset) -> bytes:
+def _encoded(dataset: Dataset, encodings: list[str] | None = None) -> bytes:
     """Return the elements in Explicit VR Little Endian, those of bulk data and the unreadable ones left out."""
-    names = dataset.get("SpecificCharacterSet") or _DEFAULT_CHARACTER_SET
-    encodings = convert_encodings([names] if isinstance(names, str) else list(names))
+    names = dataset.get("SpecificCharacterSet") or (None if encodings else _DEFAULT_CHARACTER_SET)
+    if names:
+        encodings = convert_encodings([names] if isinstance(names, str) else list(names))
     parts: list[bytes] = []
     for tag in sorted(dataset.keys()):
         if tag in NOT_REMEMBERED or tag.element == 0:  # (gggg,0000) Group Length is retired
@@ -83,15 +85,20 @@ def _encoded(dataset: Dataset) -> bytes:
         # Reading or writing a value that its VR does not allow raises almost anything; that element is left out.
         with suppress(Exception), warnings.catch_warnings(), config.disable_value_validation():
             warnings.simplefilter("ignore")
-            element = dataset[tag]
-            if isinstance(element.value, bytes) and len(element.value) > LONGEST_BINARY:
-                continue
-            output = DicomBytesIO()
-            output.is_little_endian = True
-            output.is_implicit_VR = False
-            write_data_element(output, element, encodings)
-            parts.append(output.getvalue())
+            parts.append(_encoded_element(dataset[tag], encodings or []))
     return b"".join(parts)
+
+
+def _encoded_element(element: Any, encodings: list[str]) -> bytes:
+    if element.VR == "SQ":
+        return sequence(int(element.tag), [_encoded(item, encodings) for item in element.value or ()])
+    if isinstance(element.value, bytes) and len(element.value) > LONGEST_BINARY:
+        return b""
+    output = DicomBytesIO()
+    output.is_little_endian = True
+    output.is_implicit_VR = False
+    write_data_element(output, element, encodings)
+    return output.getvalue()
 
 
 def dataset_from_text(text: str | None) -> Dataset | None:

@@ -101,14 +101,13 @@ def run(scale: float = 1.0) -> list[tuple[str, float, float]]:
     return [(name, value, value / first) for name, value in seconds.items()]
 
 
-def main() -> None:
+def report(rows: list[tuple[str, float, float]]) -> None:
     """Print a table."""
-    scale = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
-    print(f"Indexing {max(SLICES, round(FILES * scale))} small CT files")
-    for name, seconds, ratio in run(scale):
+    print("\nIndexing a folder of small CT files")
+    for name, seconds, ratio in rows:
         print(f"  {name:45s} {seconds:9.3f} s {ratio:9.3f} x")
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "DICOMPluginsExt"))
-    main()
+    report(run(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Field = NDArray[np.float64]
     Points = tuple[Field, Field, Field]
 
-__all__ = ["ORGANS", "ct_values", "fill_fraction", "mr_values", "points_of_grid"]
+__all__ = ["ORGANS", "ct_values", "mr_values", "points_of_grid"]
 
 # Every organ function returns a level: 0 in the middle, 1 at the surface, above 1 outside, smooth in between.
 
@@ -178,16 +178,6 @@ def points_of_grid(affine: NDArray[np.float64], shape: tuple[int, int, int]) -> 
     index = np.meshgrid(*[np.arange(n, dtype=float) for n in shape], indexing="ij")
     x, y, z = (sum(affine[axis, k] * index[k] for k in range(3)) + affine[axis, 3] for axis in range(3))
     return x, y, z
-
-
-def fill_fraction(organ: str, affine: NDArray[np.float64], shape: tuple[int, int, int]) -> NDArray[np.float64]:
-    """Return the fraction of each voxel (0 to 1) that the organ fills, from 8 sample points a voxel."""
-    total = np.zeros(shape)
-    for corner in np.ndindex(2, 2, 2):
-        shifted = affine.copy()
-        shifted[:3, 3] += affine[:3, :3] @ (np.asarray(corner) * 0.5 - 0.25)
-        total += ORGANS[organ](points_of_grid(shifted, shape)) <= 1.0
-    return total / 8.0
 
 
 def ct_values(points: Points, seed: int) -> NDArray[np.int16]:

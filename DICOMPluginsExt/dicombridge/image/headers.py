@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from dicombridge.deflated import plain_source
 from dicombridge.errors import DicomBridgeError, GeometryError, UnreadableError
-from dicombridge.geometry import unit_normal
+from dicombridge.geometry import plausible, unit_normal
 from dicombridge.image.enhanced import frame_values
 
 __all__ = [
@@ -235,8 +236,11 @@ def read_dataset(path: str, keywords: tuple[str, ...] | None = None, pixels: boo
     try:
         with quiet():
             # Files without preamble are DICOM too, and the check for SOPClassUID below finds what is not.
-            dataset = dcmread(path, stop_before_pixels=not pixels, specific_tags=_tags(keywords), force=True)
+            source = plain_source(path, beginning=keywords is not None and not pixels)
+            dataset = dcmread(source, stop_before_pixels=not pixels, specific_tags=_tags(keywords), force=True)
             sop_class = str(dataset.get("SOPClassUID", ""))
+    except DicomBridgeError:
+        raise
     except OSError as error:
         raise UnreadableError(path, f"cannot be read ({error.strerror or error})") from error
     except Exception as error:  # pydicom raises nearly every kind of error for damaged files
@@ -269,7 +273,7 @@ def plane_of_values(path: str, value: Callable[[str], str]) -> Plane:
         shape=(rows, columns) if rows and columns and min(rows, columns) > 0 else None,
         spacing=positive(numbers(value("PixelSpacing"), 2)),
         orientation=directions(numbers(value("ImageOrientationPatient"), 6)),
-        position=numbers(value("ImagePositionPatient"), 3),
+        position=near(numbers(value("ImagePositionPatient"), 3)),
         instance_number=whole(value("InstanceNumber")),
         marks={words: text for keyword, words in _MARKS.items() if (text := value(keyword))},
     )
@@ -299,7 +303,7 @@ def planes_of_file(path: str, dataset: Any) -> list[Plane]:
                 shape=first.shape,
                 spacing=positive(numbers(values["spacing"], 2)),
                 orientation=directions(numbers(values["orientation"], 6)),
-                position=numbers(values["position"], 3),
+                position=near(numbers(values["position"], 3)),
                 instance_number=first.instance_number,
                 stack=values["stack"],
                 marks={key: text for key, text in values.items() if key not in _PLACE and text},
@@ -311,9 +315,14 @@ def planes_of_file(path: str, dataset: Any) -> list[Plane]:
 _PLACE = frozenset({"spacing", "orientation", "position", "stack"})
 
 
+def near(values: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    """Return a position that an image of a patient can have, else None."""
+    return values if values is not None and plausible(values) else None
+
+
 def positive(values: tuple[float, ...] | None) -> tuple[float, ...] | None:
-    """Return values that are all above zero, else None."""
-    return values if values is not None and min(values) > 0 else None
+    """Return lengths that are all above zero, else None."""
+    return values if values is not None and min(values) > 0 and plausible(values) else None
 
 
 @functools.lru_cache(maxsize=64)

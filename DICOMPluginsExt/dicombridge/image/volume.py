@@ -39,10 +39,10 @@ def read_image(series: Series, progress: Progress | None = None) -> Any:
     UnreadableError, UnsupportedError
         As :meth:`Series.voxels`.
     """
-    import vtk
-    from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
+    from vtkmodules.util.numpy_support import get_vtk_array_type, vtk_to_numpy
+    from vtkmodules.vtkCommonDataModel import vtkImageData
 
-    image = vtk.vtkImageData()
+    image = vtkImageData()
 
     def allocate(shape: tuple[int, int, int], element_type: DTypeLike) -> NDArray[Any]:
         image.SetDimensions(shape[2], shape[1], shape[0])

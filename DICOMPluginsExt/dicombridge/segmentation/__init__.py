@@ -8,6 +8,7 @@ nodes      segments and layers <-> ``vtkSegmentation``
 loading    the load half, put together
 source     node -> the images that it belongs to
 arrays     node -> label arrays on a grid
+preparing  node -> plain values: segments, grid, arrays, frames
 frames     label arrays -> functional groups and pixels
 header     the other attributes of a new object
 writing    the file

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dicombridge.errors import DicomBridgeError
 from dicombridge.kinds import kind_named
 from dicombridge.loadable import Loadable
+from dicombridge.tolerance import quiet
 
 if TYPE_CHECKING:
     from dicombridge.database import Database
@@ -24,11 +25,13 @@ CONTENT_LABEL = "0070,0080"
 SEGMENTATION_TYPE = "0062,0001"
 
 
+@quiet()
 def examine(files: Sequence[str], database: Database) -> list[Loadable]:
     """Offer one loadable for each segmentation object of a series; files of other classes are passed over.
 
-    Values come from the database's tag cache. The header of the object itself is read once, without functional groups of
-    frames and pixels, because only its sequences say which images it needs. Bad files give a warning, never an exception.
+    Values come from the database's tag cache. The header of the object itself is read once, without functional groups
+    of frames and pixels, because only its sequences say which images it needs. Bad files give a warning, never an
+    exception.
     """
     kind = kind_named("SEG")
     groups: dict[str, list[str]] = {}

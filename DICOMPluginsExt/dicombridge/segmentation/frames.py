@@ -93,6 +93,7 @@ def functional_groups(
     grid: VolumeGeometry | SlantedGrid,
     sources: Mapping[int, Sequence[tuple[str, str, int]]],
     by_segment: bool,
+    preserved: bool = True,
 ) -> bytes:
     """Return the Per-frame Functional Groups Sequence, encoded in Explicit VR Little Endian.
 
@@ -102,12 +103,16 @@ def functional_groups(
         By slice: (SOP Class UID, SOP Instance UID, frame number or 0) of the source images.
     by_segment
         Each frame names its segment (all types but LABELMAP).
+    preserved
+        The pixels of each frame lie where those of its source images lie (Spatial Locations Preserved).
     """
     positions = frame_positions(grid)
     used = sorted({frame.place for frame in frames})
     rank = {place: number for number, place in enumerate(used, start=1)}
     of_place = {place: _plane_position(positions[place]) for place in used}
-    derivation = {place: _derivation(sources.get(place, ())) for place in used}
+    # A functional group of one frame is one of all frames (PS3.3 C.7.6.16.1.1), also where there is nothing to say.
+    is_derived = any(sources.get(place) for place in used)
+    derivation = {place: _derivation(sources.get(place, ()), preserved) if is_derived else b"" for place in used}
     contents = []
     for frame in frames:
         index = (frame.segment, rank[frame.place]) if by_segment else (rank[frame.place],)
@@ -139,27 +144,30 @@ _DERIVATION = _code(0x00089215, b"113076", b"Segmentation")
 _PRESERVED = element(0x0028135A, b"CS", b"YES")
 
 
-def _derivation(sources: Sequence[tuple[str, str, int]]) -> bytes:
-    """Return the Derivation Image macro (PS3.3 C.7.6.16.2.6), empty where there are no source images."""
+def _derivation(sources: Sequence[tuple[str, str, int]], preserved: bool) -> bytes:
+    """Return the Derivation Image macro (PS3.3 C.7.6.16.2.6), without an item where there are no source images."""
     if not sources:
-        return b""
+        return sequence(0x00089124, [])
     images = []
     for sop_class, instance, frame_number in sources:
         image = element(0x00081150, b"UI", sop_class.encode("ascii"))
         image += element(0x00081155, b"UI", instance.encode("ascii"))
         if frame_number:
             image += element(0x00081160, b"IS", str(frame_number).encode("ascii"))
-        images.append(image + _PRESERVED + _PURPOSE)
+        images.append(image + (_PRESERVED if preserved else b"") + _PURPOSE)
     return sequence(0x00089124, [sequence(0x00082112, images) + _DERIVATION])
 
 
 def binary_frames(
-    frames: Sequence[Frame], arrays: Mapping[int, tuple[NDArray[Any], int]]
+    frames: Sequence[Frame], arrays: Mapping[int, tuple[NDArray[Any], int]], empty: NDArray[np.bool_]
 ) -> Iterator[NDArray[np.bool_]]:
-    """Yield the pixels of BINARY frames; ``arrays`` holds the layer and the label of each segment number."""
+    """Yield the pixels of BINARY frames; ``arrays`` holds layer and label of each segment number that has voxels."""
     for frame in frames:
-        array, label = arrays[frame.segment]
-        yield array[frame.place] == label
+        if frame.segment in arrays:
+            array, label = arrays[frame.segment]
+            yield array[frame.place] == label
+        else:
+            yield empty
 
 
 def packed_frames(frames: Iterator[NDArray[np.bool_]]) -> Iterator[bytes]:

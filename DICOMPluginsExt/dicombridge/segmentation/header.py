@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pydicom import config
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
+from pydicom.valuerep import validate_value
 
 from dicombridge.errors import ExportError
 from dicombridge.references import Reference
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from dicombridge.segmentation.source import Source
 
 __all__ = ["Identity", "new_header", "split_options"]
+
+_log = logging.getLogger(__name__)
 
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 LABEL_MAP_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
@@ -57,6 +61,9 @@ PATIENT_AND_STUDY = (
     "FrameOfReferenceUID",
     "PositionReferenceIndicator",
 )
+
+# Of these, values that break the rules of their VR are left out; they say nothing about who the patient is.
+_CHECKED = ("PatientAge", "PatientSize", "PatientWeight")
 
 # Of the object that was loaded, these are not those of the new one; everything else is kept.
 _RENEWED = (
@@ -105,7 +112,42 @@ _RENEWED = (
     "PaletteColorLookupTableUID",
     "DigitalSignaturesSequence",
     "MACParametersSequence",
-    "TimezoneOffsetFromUTC",
+)
+
+# What options cannot say, because it follows from the segments and frames that are written.
+_NOT_OPTIONS = frozenset(
+    {
+        "BitsAllocated",
+        "BitsStored",
+        "Columns",
+        "DimensionIndexSequence",
+        "DimensionOrganizationSequence",
+        "HighBit",
+        "MaximumFractionalValue",
+        "NumberOfFrames",
+        "PerFrameFunctionalGroupsSequence",
+        "PhotometricInterpretation",
+        "PixelData",
+        "PixelPaddingValue",
+        "PixelRepresentation",
+        "Rows",
+        "SOPClassUID",
+        "SamplesPerPixel",
+        "SegmentSequence",
+        "SegmentsOverlap",
+        "SharedFunctionalGroupsSequence",
+        "SpecificCharacterSet",
+    }
+)
+_SHARED_GROUPS = frozenset(
+    {
+        "DerivationImageSequence",
+        "FrameContentSequence",
+        "PixelMeasuresSequence",
+        "PlaneOrientationSequence",
+        "PlanePositionSequence",
+        "SegmentIdentificationSequence",
+    }
 )
 _EQUIPMENT = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions")
 
@@ -116,6 +158,7 @@ class Identity:
 
     segmentation_type: str
     fractional_type: str
+    maximum_fractional_value: int
     segments_overlap: str
     frame_of_reference_uid: str
     name: str
@@ -136,6 +179,9 @@ def split_options(options: Mapping[str, Any], own: Sequence[str]) -> tuple[dict[
         raise ExportError(
             f"Unknown option {', '.join(unknown)}: neither a DICOM keyword nor one of {', '.join(sorted(own))}."
         )
+    for name in keywords:
+        if name in _NOT_OPTIONS or int(tag_for_keyword(name) or 0) < 0x00080000:
+            raise ExportError(f"{name} cannot be an option: it follows from what is written.")
     return mine, keywords
 
 
@@ -153,11 +199,13 @@ def new_header(
     keywords
         What the caller says, by DICOM keyword; the last word.
     """
+    if kept is not None:
+        _report_losses(kept)
     dataset = _kept_attributes(kept)
     _drop_contradictions(dataset)
     _set_patient_and_study(dataset, source, attributes)
     _set_equipment(dataset, kept)
-    now = datetime.datetime.now()
+    now = datetime.datetime.now(_time_zone(dataset))
     date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
     label_map = identity.segmentation_type == "LABELMAP"
     dataset.SOPClassUID = LABEL_MAP_SEGMENTATION_STORAGE if label_map else SEGMENTATION_STORAGE
@@ -189,11 +237,38 @@ def _kept_attributes(kept: Dataset | None) -> Dataset:
     return dataset
 
 
+def _report_losses(kept: Dataset) -> None:
+    """Log what the loaded object had and the new one has not."""
+    lost = []
+    if "DigitalSignaturesSequence" in kept:
+        lost.append("digital signatures, which hold for the loaded object only")
+    if "ICCProfile" in kept:
+        lost.append("the ICC profile of its palette")
+    groups = (kept.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    others = [element.name for element in groups if element.keyword not in _SHARED_GROUPS]
+    if others:
+        lost.append(f"the functional groups {', '.join(others)}")
+    for what in lost:
+        _log.warning("Not written again: %s.", what)
+
+
+def _time_zone(dataset: Dataset) -> datetime.tzinfo | None:
+    """Return the time zone that the dataset says its times are in, None for the local one."""
+    text = str(dataset.get("TimezoneOffsetFromUTC") or "").strip()
+    try:
+        return datetime.datetime.strptime(text, "%z").tzinfo
+    except ValueError:
+        return None
+
+
 def _drop_contradictions(dataset: Dataset) -> None:
-    """Leave out what the source had against the standard, and what would make the new object wrong."""
-    # Laterality is for paired body parts only (PS3.3 C.7.3.1); producers write it empty or for any part.
-    if not dataset.get("Laterality") or not dataset.get("BodyPartExamined"):
-        dataset.pop("Laterality", None)
+    """Leave out what the source had against the standard, and what would make the new object wrong.
+
+    Laterality of the series (PS3.3 C.7.3.1) contradicts segments that have their own; validators refuse it here.
+    """
+    laterality = dataset.pop("Laterality", None)
+    if laterality is not None and laterality.value:
+        _log.warning("Laterality %s of the series was left out: in segmentations, segments say it.", laterality.value)
 
 
 def _set_patient_and_study(dataset: Dataset, source: Source, attributes: Mapping[str, Any]) -> None:
@@ -205,6 +280,10 @@ def _set_patient_and_study(dataset: Dataset, source: Source, attributes: Mapping
             for keyword in PATIENT_AND_STUDY:
                 if keyword in header:
                     setattr(dataset, keyword, header.get(keyword))
+    for keyword in _CHECKED:
+        if dataset.get(keyword) and not _is_valid(keyword, dataset.get(keyword)):
+            _log.warning("%s %r of the source is invalid and was left out.", keyword, str(dataset.get(keyword)))
+            delattr(dataset, keyword)
     for keyword in PATIENT_AND_STUDY:
         value = attributes.get(keyword)
         if value and not dataset.get(keyword):
@@ -217,6 +296,14 @@ def _set_patient_and_study(dataset: Dataset, source: Source, attributes: Mapping
             setattr(dataset, keyword, "")
     if not dataset.get("StudyInstanceUID"):
         dataset.StudyInstanceUID = generate_uid()
+
+
+def _is_valid(keyword: str, value: Any) -> bool:
+    try:
+        validate_value(dictionary_VR(keyword), str(value), config.RAISE)
+    except ValueError:
+        return False
+    return True
 
 
 def _set_equipment(dataset: Dataset, kept: Dataset | None) -> None:
@@ -249,11 +336,13 @@ def _set_defaults(dataset: Dataset, identity: Identity) -> None:
         "InstanceNumber": 1,
         "SeriesDescription": shortened(identity.name, 64) or "Segmentation",
         "ContentLabel": "SEGMENTATION",
-        "ContentDescription": shortened(identity.name, 64),
-        "ContentCreatorName": "",
     }
     for keyword, value in defaults.items():
         if dataset.get(keyword) in (None, "") or keyword not in dataset:
+            setattr(dataset, keyword, value)
+    # These may be empty (type 2), and stay so where they were.
+    for keyword, value in (("ContentDescription", shortened(identity.name, 64)), ("ContentCreatorName", "")):
+        if keyword not in dataset:
             setattr(dataset, keyword, value)
 
 
@@ -274,7 +363,7 @@ def _set_image_attributes(dataset: Dataset, identity: Identity, source: Source) 
     dataset.SegmentsOverlap = identity.segments_overlap
     if kind == "FRACTIONAL":
         dataset.SegmentationFractionalType = identity.fractional_type
-        dataset.MaximumFractionalValue = 255
+        dataset.MaximumFractionalValue = identity.maximum_fractional_value
 
 
 def _record_predecessor(dataset: Dataset, kept: Dataset | None) -> None:
@@ -315,6 +404,23 @@ def set_references(dataset: Dataset, references: Sequence[Reference], study_inst
         dataset.StudiesContainingOtherReferencedInstancesSequence = items
 
 
+def set_source_images(dataset: Dataset, references: Sequence[Reference]) -> None:
+    """Name the source images for the object as a whole, where not every frame names its own (PS3.3 C.12.4)."""
+    if not references or dataset.get("SourceImageSequence"):
+        return
+    items = []
+    for reference in references:
+        item = Dataset()
+        item.ReferencedSOPClassUID = reference.sop_class_uid
+        item.ReferencedSOPInstanceUID = reference.sop_instance_uid
+        purpose = Dataset()
+        purpose.CodeValue, purpose.CodingSchemeDesignator = "121322", "DCM"
+        purpose.CodeMeaning = "Source image for image processing operation"
+        item.PurposeOfReferenceCodeSequence = [purpose]
+        items.append(item)
+    dataset.SourceImageSequence = items
+
+
 def _series_item(series_uid: str, references: Sequence[Reference]) -> Dataset:
     item = Dataset()
     item.SeriesInstanceUID = series_uid
@@ -333,6 +439,8 @@ def _apply(dataset: Dataset, keywords: Mapping[str, Any]) -> None:
         if value is None:
             if keyword in dataset:
                 delattr(dataset, keyword)
+        elif value == "" and dictionary_VR(keyword) == "UI":
+            continue  # a field of a form that was left empty; nothing is identified by no UID
         else:
             _set(dataset, keyword, value)
 

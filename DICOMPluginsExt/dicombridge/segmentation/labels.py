@@ -64,11 +64,11 @@ def _shape(stack: FrameStack) -> tuple[int, int, int]:
     return slices, rows, columns
 
 
-def _places(result: SegmentationFile, stack: FrameStack) -> NDArray[np.int64]:
-    """Return the slice of each frame of the object, -1 for frames of other stacks."""
-    places = np.full(len(result.segment_numbers), -1, dtype=np.int64)
-    places[stack.frames] = stack.slices
-    return places
+def _places(result: SegmentationFile, stack: FrameStack) -> list[tuple[int, int, int]]:
+    """Return slice, row and column of each frame's first pixel; the slice is -1 for frames of other stacks."""
+    places = np.full((len(result.segment_numbers), 3), -1, dtype=np.int64)
+    places[stack.frames] = np.stack([stack.slices, stack.rows, stack.columns], axis=1)
+    return [(place, row, column) for place, row, column in places.tolist()]
 
 
 def binary_labels(
@@ -85,12 +85,12 @@ def binary_labels(
     places = _places(result, stack)
     try:
         for frame, packed, pixels in iterate_frames(result, progress):
-            place = int(places[frame])
-            patch = _patch(result, stack, packed, pixels) if place >= 0 else None
+            place, row, column = places[frame]
+            patch = _patch(result, row, column, packed, pixels) if place >= 0 else None
             if patch is not None:
                 paint(layer, place, patch, label_of[int(result.segment_numbers[frame])], check=True)
     except Overlap:
-        patches = _collect(result, stack, places)
+        patches = _collect(result, places)
         layer[:] = 0
         labels = paint_layers(patches, numbers, label_of, layer, allocate)
     else:
@@ -108,25 +108,25 @@ def _labels_of_numbers(numbers: Sequence[int]) -> dict[int, int]:
 
 
 def _patch(
-    result: SegmentationFile, stack: FrameStack, packed: NDArray[np.uint8], pixels: NDArray[Any] | None
+    result: SegmentationFile, row: int, column: int, packed: NDArray[np.uint8], pixels: NDArray[Any] | None
 ) -> Patch | None:
     frames = result.parts[0].frames
     if frames is None:
         return None
     patch = crop_bits(packed, frames.rows, frames.columns) if pixels is None else crop_pixels(pixels != 0)
-    if patch is None or not (stack.row or stack.column):
+    if patch is None or not (row or column):
         return patch
-    return Patch(patch.row + stack.row, patch.column + stack.column, patch.mask)
+    return Patch(patch.row + row, patch.column + column, patch.mask)
 
 
 def _collect(
-    result: SegmentationFile, stack: FrameStack, places: NDArray[np.int64]
+    result: SegmentationFile, places: Sequence[tuple[int, int, int]]
 ) -> dict[int, list[tuple[int, PackedPatch]]]:
     """Return (segment number, patch) of all frames, by slice; packed, so they take no more room than the file."""
     patches: dict[int, list[tuple[int, PackedPatch]]] = defaultdict(list)
     for frame, packed, pixels in iterate_frames(result):
-        place = int(places[frame])
-        patch = _patch(result, stack, packed, pixels) if place >= 0 else None
+        place, row, column = places[frame]
+        patch = _patch(result, row, column, packed, pixels) if place >= 0 else None
         if patch is not None:
             patches[place].append((int(result.segment_numbers[frame]), PackedPatch.of(patch)))
     return patches
@@ -140,7 +140,7 @@ def paint_layers(
     allocate: Allocate,
 ) -> StackLabels:
     """Paint overlapping segments into as few layers as they allow."""
-    conflicts = set()
+    conflicts: set[tuple[int, int]] = set()
     for in_slice in patches.values():
         conflicts |= find_conflicts([(number, patch.unpacked()) for number, patch in in_slice], conflicts)
     layer_of = colour_conflicts(numbers, conflicts)
@@ -165,10 +165,10 @@ def labelmap_labels(
     layer = allocate(_shape(stack), _label_type(int(table.max())))
     seen = np.zeros(2**frames.bits, dtype=np.bool_)
     for frame, _, pixels in iterate_frames(result, progress):
-        place = int(places[frame])
+        place, row, column = places[frame]
         if place >= 0 and pixels is not None:
             seen[pixels] = True
-            target = layer[place, stack.row : stack.row + frames.rows, stack.column : stack.column + frames.columns]
+            target = layer[place, row : row + frames.rows, column : column + frames.columns]
             labels = table[pixels]
             np.copyto(target, labels, casting="unsafe", where=labels != 0)
     warnings = _describe_values(result, np.flatnonzero(seen & (table > 0)).tolist())
@@ -214,11 +214,11 @@ def fractions(
     arrays = {segment.number: allocate(_shape(stack), np.float32) for segment in result.segments}
     places = _places(result, stack)
     for frame, _, pixels in iterate_frames(result, progress):
-        place = int(places[frame])
+        place, row, column = places[frame]
         if place < 0 or pixels is None:
             continue
         array = arrays[int(result.segment_numbers[frame])]
-        target = array[place, stack.row : stack.row + frames.rows, stack.column : stack.column + frames.columns]
+        target = array[place, row : row + frames.rows, column : column + frames.columns]
         np.maximum(target, pixels.astype(np.float32) / scale, out=target)
     return arrays
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dicombridge.errors import DicomBridgeError, UnreadableError
 from dicombridge.geometry import ijk_to_ras, vtk_matrix
 from dicombridge.hierarchy import add_series, attributes_of_dataset, node_of_instance
 from dicombridge.scene import transaction
@@ -30,6 +29,7 @@ from dicombridge.segmentation.nodes import (
 from dicombridge.segmentation.planes import FrameStack
 from dicombridge.segmentation.reading import SegmentationFile, open_segmentation
 from dicombridge.shadow import remember
+from dicombridge.tolerance import reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,17 +90,9 @@ def load(
     DicomBridgeError
         The file is damaged, not a segmentation of a patient image, or cannot be placed in space.
     """
-    with ExitStack() as files:
+    with ExitStack() as files, reading(loadable.files[0]):
         result = open_segmentation(loadable.files, database, files)
-        try:
-            painted = [_paint(result, number, progress, threshold) for number in range(len(result.stacks))]
-        except MemoryError as error:
-            raise UnreadableError(result.path, "does not fit into the memory.") from error
-        except DicomBridgeError:
-            raise
-        except (ValueError, IndexError, KeyError, OverflowError) as error:
-            # Contradictions that no check foresaw; the file is at fault, and must not look like our defect.
-            raise UnreadableError(result.path, f"contradicts itself ({type(error).__name__}: {error}).") from error
+        painted = [_paint(result, number, progress, threshold) for number in range(len(result.stacks))]
     for warning in [*result.warnings, *(warning for one in painted for warning in one.labels.warnings)]:
         _log.warning("%s: %s", result.path, warning)
     with transaction(scene):
@@ -186,7 +178,7 @@ def _remember(node: Any, result: SegmentationFile, one: _Painted) -> None:
     node.SetAttribute("DICOM.instanceUIDs", uids)
     node.SetAttribute(TYPE_ATTRIBUTE, result.segmentation_type)
     if one.sources:
-        node.SetAttribute(SOURCES_ATTRIBUTE, sources_text(one.sources))
+        node.SetAttribute(SOURCES_ATTRIBUTE, sources_text(one.sources, one.stack.geometry))
     if result.background_segment is not None:
         node.SetAttribute(BACKGROUND_ATTRIBUTE, result.background_segment.shadow)
 

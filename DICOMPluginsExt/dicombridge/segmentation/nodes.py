@@ -29,6 +29,7 @@ __all__ = [
     "TYPE_ATTRIBUTE",
     "LabelImages",
     "add_segments",
+    "remembered_grid",
     "remembered_sources",
     "segment_of_node",
     "set_reference_geometry",
@@ -71,7 +72,7 @@ class LabelImages:
             There is not enough memory.
         """
         import slicer
-        from vtk.util.numpy_support import vtk_to_numpy
+        from vtkmodules.util.numpy_support import vtk_to_numpy
 
         slices, rows, columns = shape
         image = slicer.vtkOrientedImageData()
@@ -166,9 +167,9 @@ def remembered_number(vtk_segment: Any) -> int | None:
 
 
 def _raw_tag(vtk_segment: Any, name: str) -> str:
-    import vtk
+    from vtkmodules.vtkCommonCore import reference
 
-    value = vtk.reference("")
+    value = reference("")
     return str(value) if vtk_segment.GetTag(name, value) else ""
 
 
@@ -176,12 +177,13 @@ def _tag(vtk_segment: Any, name: str) -> str:
     return tag_value(_raw_tag(vtk_segment, name))
 
 
-def sources_text(by_slice: Mapping[int, Sequence[tuple[str, int]]]) -> str:
-    """Return the source instances of each slice as JSON; each UID is written once."""
+def sources_text(by_slice: Mapping[int, Sequence[tuple[str, int]]], grid: VolumeGeometry | SlantedGrid) -> str:
+    """Return the source instances of each slice of a grid as JSON; each UID is written once."""
     uids = list(dict.fromkeys(uid for pairs in by_slice.values() for uid, _ in pairs))
     index = {uid: number for number, uid in enumerate(uids)}
     slices = {str(place): [[index[uid], frame] for uid, frame in pairs] for place, pairs in by_slice.items()}
-    return json.dumps({"uids": uids, "slices": slices}, separators=(",", ":"))
+    affine = np.asarray(grid.affine, dtype=float)[:3].ravel().tolist()
+    return json.dumps({"uids": uids, "slices": slices, "affine": affine}, separators=(",", ":"))
 
 
 def remembered_sources(node: Any) -> dict[int, list[tuple[str, int]]]:
@@ -194,13 +196,23 @@ def remembered_sources(node: Any) -> dict[int, list[tuple[str, int]]]:
         return {}
 
 
+def remembered_grid(node: Any) -> NDArray[np.float64] | None:
+    """Return the 4x4 matrix, (slice, row, column, 1) to LPS mm, of the slices of :func:`remembered_sources`."""
+    try:
+        kept = json.loads(node.GetAttribute(SOURCES_ATTRIBUTE) or "null")
+        rows = np.array(kept["affine"], dtype=float).reshape(3, 4)
+    except (ValueError, TypeError, KeyError):
+        return None
+    return np.vstack([rows, [0.0, 0.0, 0.0, 1.0]]) if np.isfinite(rows).all() else None
+
+
 def set_reference_geometry(
     node: Any, geometry: VolumeGeometry | SlantedGrid, volumes: Sequence[Any], image: Any, has_references: bool
 ) -> None:
     """Set the node's reference geometry: the source volume where it is in the scene, else the grid itself.
 
-    A segmentation that names source images which are not in the scene gets none: Slicer sets it as soon as a volume of one
-    of these images comes, but only where there is none yet.
+    A segmentation that names source images which are not in the scene gets none: Slicer sets it as soon as a volume of
+    one of these images comes, but only where there is none yet.
 
     Parameters
     ----------
@@ -229,9 +241,9 @@ def _has_grid(volume: Any, geometry: VolumeGeometry | SlantedGrid) -> bool:
 
 def volume_geometry(volume: Any) -> VolumeGeometry | SlantedGrid:
     """Return the grid of a volume node."""
-    import vtk
+    from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
-    matrix = vtk.vtkMatrix4x4()
+    matrix = vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     columns, rows, slices = volume.GetImageData().GetDimensions() if volume.GetImageData() else (0, 0, 0)
     return geometry_of_matrix(matrix, (slices, rows, columns))

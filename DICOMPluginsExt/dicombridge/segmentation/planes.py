@@ -7,13 +7,24 @@ derived from.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dicombridge.errors import GeometryError, MissingReferenceError, UnreadableError, UnsupportedError
-from dicombridge.geometry import DIRECTION_TOLERANCE, POSITION_TOLERANCE_MM, PlaneStack, grid, stack_planes
+from dicombridge.geometry import (
+    DIRECTION_TOLERANCE,
+    FARTHEST_MM,
+    POSITION_TOLERANCE_MM,
+    PlaneStack,
+    SlantedGrid,
+    grid,
+    grid_of_affine,
+    plausible,
+    stack_planes,
+    unit_normal,
+)
 
 if TYPE_CHECKING:
     from highdicom import VolumeGeometry
@@ -33,8 +44,17 @@ SLIDE_POSITION = 0x0048021A
 DERIVATION_SOURCE_UID = (0x00089124, None, 0x00082112, None, 0x00081155)
 DERIVATION_SOURCE_FRAME = (0x00089124, None, 0x00082112, None, 0x00081160)
 
+WHOLE_PIXELS = 0.05
+"""Part of a pixel that frames may be away from a common grid."""
+
+SCATTER_PIXELS = 0.25
+"""Frames of one plane that are farther apart than this part of a pixel show different parts of the plane."""
+
+MOST_STACKS = 1024
+"""Grids that the frames of one object may lie on; more is damage. Each becomes a node."""
+
 MOST_MISSING_SLICES = 4096
-"""Empty slices that a stack may have between its frames; more is a damaged position, and would only fill the memory."""
+"""Empty slices that a stack may have between its frames; more would only fill the memory, so they become stacks."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +90,17 @@ class FrameStack:
         Indices of the frames.
     slices
         Slice of the grid for each of them.
-    row, column
-        Where the first pixel of the frames lies on the grid.
+    rows, columns
+        Where the first pixel of each of them lies on the grid.
     source
         Grid of the source images, None if unknown.
     """
 
-    geometry: VolumeGeometry
+    geometry: VolumeGeometry | SlantedGrid
     frames: NDArray[np.int64]
     slices: NDArray[np.int64]
-    row: int
-    column: int
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
     source: SourceGrid | None
 
 
@@ -108,8 +128,10 @@ def frame_planes(opened: MultiFrame, frames: int, database: Database | None) -> 
             opened, frames, database, positions, orientations, spacings
         )
         warnings.append("The frames do not say where they lie; they were placed where their source images lie.")
-    if not (np.isfinite(positions).all() and np.isfinite(orientations).all() and np.isfinite(spacings).all()):
-        raise UnreadableError(path, "a plane position, orientation or spacing is not a finite number.")
+    if not (plausible(positions) and plausible(orientations) and plausible(spacings) and spacings.min() > 0):
+        raise UnreadableError(
+            path, f"a plane position, orientation or spacing is not a number that can be, up to {FARTHEST_MM:g} mm."
+        )
     return FramePlanes(
         positions, orientations, spacings, 0.0 if thickness is None else float(thickness[0, 0]), tuple(warnings)
     )
@@ -223,8 +245,8 @@ def _planes_of_sources(
             file = database.fileForInstance(uid)
             if not file:
                 raise MissingReferenceError(
-                    f"{opened.path}: its frames can only be placed through their source images, and {uid} is not in the "
-                    "database. Import the referenced images first."
+                    f"{opened.path}: its frames can only be placed through their source images, and {uid} is not in "
+                    "the database. Import the referenced images first."
                 )
             planes[uid] = read_planes([file], database)
         in_file = planes[uid]
@@ -275,17 +297,22 @@ def _parallel_groups(planes: FramePlanes) -> list[NDArray[np.int64]]:
     unique, inverse = np.unique(keys, axis=0, return_inverse=True)
     group_of_unique = []
     for key in unique:
-        for number, known in enumerate(representatives):
-            if np.abs(key[:6] - known[:6]).max() < DIRECTION_TOLERANCE and np.allclose(key[6:], known[6:], rtol=1e-4):
-                break
-        else:
-            number = len(representatives)
+        number = next((number for number, known in enumerate(representatives) if _parallel(key, known)), len(groups))
+        if number == len(groups):
             representatives.append(key)
             groups.append([])
+        if number == MOST_STACKS:
+            raise GeometryError(f"The frames have more than {MOST_STACKS} orientations; they are damaged.")
         group_of_unique.append(number)
     for frame, key_number in enumerate(inverse.ravel()):
         groups[group_of_unique[key_number]].append(frame)
     return [np.array(group, dtype=np.int64) for group in groups]
+
+
+def _parallel(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Whether two rows of orientation and pixel spacing are the same but for their rounding."""
+    turned = np.abs(one[:6] - other[:6]).max() >= DIRECTION_TOLERANCE
+    return not turned and bool((np.abs(one[6:] - other[6:]) <= 1e-4 * np.abs(other[6:])).all())
 
 
 def _on_source(
@@ -294,10 +321,10 @@ def _on_source(
     """Return the frames on the whole grid of the source images, None where they do not fit it pixel by pixel."""
     geometry = source.geometry
     affine = np.asarray(geometry.affine, dtype=float)
-    slices, source_rows, source_columns = (int(size) for size in geometry.spatial_shape)
     first = frames[0]
+    normal = unit_normal(planes.orientations[first])
     own = grid(
-        planes.positions[first], planes.orientations[first], planes.spacings[first], affine[:3, 0], (1, rows, columns)
+        planes.positions[first], planes.orientations[first], planes.spacings[first], normal.tolist(), (1, rows, columns)
     )
     far = np.array([rows, columns], dtype=float)
     # The far corner of a frame may be away from its place on the grid by a tenth of a pixel, not more.
@@ -312,13 +339,9 @@ def _on_source(
     if (np.abs(index - nearest) > tolerance).any():
         return None
     place = nearest.astype(np.int64)
-    row, column = int(place[0, 1]), int(place[0, 2])
-    if (place[:, 1] != row).any() or (place[:, 2] != column).any():
+    if place.min() < 0 or (place + np.array([1, rows, columns]) > geometry.spatial_shape).any():
         return None
-    fits = row >= 0 and row + rows <= source_rows and column >= 0 and column + columns <= source_columns
-    if not fits or place[:, 0].min() < 0 or place[:, 0].max() >= slices:
-        return None
-    return FrameStack(geometry, frames, place[:, 0], row, column, source)
+    return FrameStack(geometry, frames, place[:, 0], place[:, 1], place[:, 2], source)
 
 
 def _on_own_grid(
@@ -326,34 +349,98 @@ def _on_own_grid(
 ) -> list[FrameStack]:
     """Return the frames on grids of their own: one, or one for each evenly spaced run of planes."""
     orientation = planes.orientations[frames[0]]
-    default = planes.thickness if planes.thickness > 0 else 1.0
+    default = planes.thickness if planes.thickness > 0 and plausible(planes.thickness) else 1.0
     stack = stack_planes(planes.positions[frames], orientation, default_spacing=default)
-    if not stack.regular:
-        runs = _regular_runs(stack, orientation)
+    plane_of_frame = _plane_of_frame(stack, planes.positions[frames], orientation)
+    in_plane = _in_plane(planes, frames)
+    corners = in_plane[np.unique(plane_of_frame, return_index=True)[1]]
+    scattered = bool(np.abs(in_plane - corners[plane_of_frame]).max() > SCATTER_PIXELS)
+    even = stack.regular and len(stack.missing) <= MOST_MISSING_SLICES
+    parts: list[NDArray[np.int64]] | None = None
+    if scattered or not even:
+        shifts = np.rint(in_plane).astype(np.int64)
+        if shifts.any() and np.abs(in_plane - shifts).max() <= WHOLE_PIXELS:
+            return _on_shifted_grid(planes, frames, rows, columns, frame_of_reference_uid, shifts)
+        parts = _near_groups(in_plane) if scattered else _regular_runs(stack, orientation, plane_of_frame)
+    if parts is not None:
         return [
             part
-            for run in runs
-            for part in _on_own_grid(planes, frames[np.isin(stack.index, run)], rows, columns, frame_of_reference_uid)
+            for indices in parts
+            for part in _on_own_grid(planes, frames[indices], rows, columns, frame_of_reference_uid)
         ]
-    if len(stack.missing) > MOST_MISSING_SLICES:
-        raise GeometryError(
-            f"Frames lie {stack.slices * stack.spacing:.0f} mm apart with {len(stack.missing)} empty slices of "
-            f"{stack.spacing:g} mm between them; the positions are damaged."
-        )
     origin = stack.positions[0]
     geometry = grid(
         origin,
         orientation,
         planes.spacings[frames[0]],
-        stack.step,
+        stack.step.tolist(),
         (stack.slices, rows, columns),
         frame_of_reference_uid,
     )
-    return [FrameStack(geometry, frames, stack.index, 0, 0, None)]
+    corner = np.zeros(len(frames), dtype=np.int64)
+    return [FrameStack(geometry, frames, stack.index, corner, corner, None)]
 
 
-def _regular_runs(stack: PlaneStack, orientation: NDArray[np.float64]) -> list[list[int]]:
-    """Split the planes of an uneven stack into runs that are evenly spaced each, from one end to the other."""
+def _plane_of_frame(
+    stack: PlaneStack, positions: NDArray[np.float64], orientation: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Return for each frame which of the stack's distinct planes it lies in (missing slices do not count)."""
+    normal = unit_normal(orientation.tolist())
+    starts = stack.positions @ normal - POSITION_TOLERANCE_MM / 1000  # for the rounding of the products
+    return np.searchsorted(starts, positions @ normal, side="right") - 1
+
+
+def _in_plane(planes: FramePlanes, frames: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return row and column, in pixels, of each frame's first pixel against that of the first frame."""
+    first = frames[0]
+    offsets = planes.positions[frames] - planes.positions[first]
+    cosines, spacing = planes.orientations[first], planes.spacings[first]
+    return np.stack([offsets @ cosines[3:] / spacing[0], offsets @ cosines[:3] / spacing[1]], axis=1)
+
+
+def _on_shifted_grid(
+    planes: FramePlanes,
+    frames: NDArray[np.int64],
+    rows: int,
+    columns: int,
+    frame_of_reference_uid: str,
+    shifts: NDArray[np.int64],
+) -> list[FrameStack]:
+    """Return frames that show different parts of their planes (each cut to its segment) on grids that hold them all."""
+    spacing, cosines = planes.spacings[frames[0]], planes.orientations[frames[0]]
+    shift_of_frame = np.zeros((len(planes.positions), 2), dtype=np.int64)
+    shift_of_frame[frames] = shifts
+    axes = np.stack([cosines[3:] * spacing[0], cosines[:3] * spacing[1]])
+    straight = replace(planes, positions=planes.positions - shift_of_frame @ axes)
+    stacks = []
+    for stack in _on_own_grid(straight, frames, rows, columns, frame_of_reference_uid):
+        place = shift_of_frame[stack.frames]
+        low, high = place.min(axis=0), place.max(axis=0)
+        affine = np.array(stack.geometry.affine, dtype=float)
+        affine[:3, 3] += low @ axes
+        shape = (stack.geometry.spatial_shape[0], rows + int(high[0] - low[0]), columns + int(high[1] - low[1]))
+        geometry = grid_of_affine(affine, shape, frame_of_reference_uid)
+        stacks.append(replace(stack, geometry=geometry, rows=place[:, 0] - low[0], columns=place[:, 1] - low[1]))
+    return stacks
+
+
+def _near_groups(in_plane: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+    """Return the indices of frames that begin at the same place of their planes, group by group."""
+    groups: list[NDArray[np.int64]] = []
+    rest = np.arange(len(in_plane))
+    while len(rest):
+        near = np.abs(in_plane[rest] - in_plane[rest[0]]).max(axis=1) <= SCATTER_PIXELS / 2.5
+        groups.append(rest[near])
+        rest = rest[~near]
+        if len(groups) > MOST_STACKS:
+            raise GeometryError(f"The frames lie on more than {MOST_STACKS} grids; the positions are damaged.")
+    return groups
+
+
+def _regular_runs(
+    stack: PlaneStack, orientation: NDArray[np.float64], plane_of_frame: NDArray[np.int64]
+) -> list[NDArray[np.int64]]:
+    """Split an uneven stack into runs of planes that are evenly spaced each; return the indices of their frames."""
     runs: list[list[int]] = []
     for plane in range(len(stack.positions)):
         if runs:
@@ -362,4 +449,8 @@ def _regular_runs(stack: PlaneStack, orientation: NDArray[np.float64]) -> list[l
                 runs[-1].append(plane)
                 continue
         runs.append([plane])
-    return runs
+    if len(runs) == 1:  # at the limit of the tolerance the planes are even, and with all their frames they are not
+        runs = [[plane] for plane in runs[0]]
+    if len(runs) > MOST_STACKS:
+        raise GeometryError(f"The frames lie on more than {MOST_STACKS} grids; the positions are damaged.")
+    return [np.flatnonzero(np.isin(plane_of_frame, run)) for run in runs]

@@ -109,6 +109,8 @@ def open_segmentation(files: Sequence[str], database: Database | None, stack: Ex
     first = opened[0]
     kind = _segmentation_type(first)
     segments, warnings = segments_of_file(first)
+    for one in opened:
+        warnings.extend(_drop_surplus_groups(one))
     numbers = [_segment_numbers(one, kind, segments) for one in opened]
     backgrounds: frozenset[int] = frozenset()
     background_segment = None
@@ -161,6 +163,16 @@ def _backgrounds(header: Any, segments: Sequence[Segment]) -> frozenset[int]:
         padding = 0
     described = {segment.number for segment in segments if is_background(segment)}
     return frozenset(described | {padding})
+
+
+def _drop_surplus_groups(opened: MultiFrame) -> list[str]:
+    """Forget functional groups of frames that are not there (test files of pydicom were cut to one frame that way)."""
+    count = opened.frames.count if opened.frames is not None else 0
+    surplus = opened.table.frames - count
+    if surplus <= 0 or not count:
+        return []
+    opened.table.keep(count)
+    return [f"There are functional groups of {surplus} more frames than there are frames; they were left out."]
 
 
 def _segment_numbers(opened: MultiFrame, kind: str, segments: list[Segment]) -> NDArray[np.int64]:

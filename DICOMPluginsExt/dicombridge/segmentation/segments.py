@@ -45,8 +45,8 @@ class Segment:
     tracking_id, tracking_uid
         Tracking ID and Tracking UID.
     shadow
-        The item as it came (:mod:`dicombridge.shadow`); it holds what the other attributes do not: further modifiers and
-        regions, algorithm identification, private elements. Empty for a segment that did not come from DICOM.
+        The item as it came (:mod:`dicombridge.shadow`); it holds what the other attributes do not: further modifiers
+        and regions, algorithm identification, private elements. Empty for a segment that did not come from DICOM.
     """
 
     number: int

@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from pydicom.uid import generate_uid
+
 from dicombridge.errors import DicomBridgeError, ExportError
+from dicombridge.geometry import DIRECTION_TOLERANCE, POSITION_TOLERANCE_MM
 from dicombridge.hierarchy import attributes_of_node
 from dicombridge.multiframe import read_header
 from dicombridge.references import Reference, references_of, series_of_references
-from dicombridge.segmentation.nodes import volume_geometry
+from dicombridge.segmentation.nodes import remembered_grid, remembered_sources, volume_geometry
 from dicombridge.shadow import remembered
 
 if TYPE_CHECKING:
+    from highdicom import VolumeGeometry
+
     from dicombridge.database import Database
+    from dicombridge.geometry import SlantedGrid
     from dicombridge.image.series import SourceGrid
 
-__all__ = ["Source", "find_source"]
+    Grid = VolumeGeometry | SlantedGrid
+
+__all__ = [
+    "SliceSources",
+    "Source",
+    "find_source",
+    "frame_of_reference",
+    "instances_to_name",
+    "known_attributes",
+    "slice_sources",
+]
 
 REFERENCE_ROLE = "referenceImageGeometryRef"
+SOP_CLASS = "0008,0016"
 
 
 @dataclass
@@ -35,8 +53,12 @@ class Source:
         Of the images.
     grid
         Their grid; None if there are none at hand, or if they form none.
+    others
+        The other grids of the same series: time points, echoes, stacks apart.
     references
-        What the segmentation referred to when it was loaded; used where the images are not at hand.
+        What the segmentation referred to when it was loaded.
+    given
+        Whether the caller named the source.
     volume
         The volume node of the reference geometry; also one that is not from DICOM. None if there is none.
     warnings
@@ -46,7 +68,9 @@ class Source:
     header: Any = None
     series_instance_uid: str = ""
     grid: SourceGrid | None = None
+    others: list[SourceGrid] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
+    given: bool = False
     volume: Any = None
     warnings: list[str] = field(default_factory=list)
 
@@ -70,10 +94,26 @@ def find_source(node: Any, database: Database | None, source: Any = None) -> Sou
     if header is not None:
         found.references = references_of(header)
     if source is not None:
+        found.given = True
         _use_given(found, source, database)
     elif database is not None:
         _use_database(found, _candidates(node, found), database, found.volume)
+    if found.grid is None and found.volume is not None:
+        _use_volume(found, found.volume)
+    if database is not None:
+        found.references = [_with_series(reference, database) for reference in found.references]
     return found
+
+
+def _with_series(reference: Reference, database: Database) -> Reference:
+    """Return a reference that names its series; many objects name the instance alone."""
+    file = database.fileForInstance(reference.sop_instance_uid) if reference.sop_instance_uid else ""
+    if not file or (reference.series_instance_uid and reference.sop_class_uid):
+        return reference
+    series = reference.series_instance_uid or database.seriesForFile(file)
+    sop_class = reference.sop_class_uid or database.fileValue(file, SOP_CLASS)
+    study = reference.study_instance_uid or database.studyForSeries(series)
+    return replace(reference, series_instance_uid=series, sop_class_uid=sop_class, study_instance_uid=study)
 
 
 def _use_given(found: Source, source: Any, database: Database | None) -> None:
@@ -154,6 +194,169 @@ def _use_series(found: Source, series_uid: str, database: Database, volume: Any,
         shown = volume_geometry(volume)
         grids.sort(key=lambda grid: not same_grid(grid.geometry, shown, 0.1))
     if grids:
-        found.grid = grids[0]
+        found.grid, *found.others = grids
     else:
         found.warnings.append(f"The images of series {series_uid} form no regular grid.")
+
+
+def _use_volume(found: Source, volume: Any) -> None:
+    """Use what a volume node remembers of its images, where there is no database that has them."""
+    from dicombridge.image.series import SourceGrid
+    from dicombridge.image.volume import FRAME_NUMBERS, MISSING_SLICES
+
+    header = remembered(volume)
+    if header is None or not header.get("SOPClassUID") or volume.GetImageData() is None:
+        return
+    found.header = header
+    found.series_instance_uid = str(header.get("SeriesInstanceUID") or "")
+    geometry = volume_geometry(volume)
+    slices = int(geometry.spatial_shape[0])
+    uids = (volume.GetAttribute("DICOM.instanceUIDs") or "").split()
+    numbers = _numbers(volume, FRAME_NUMBERS)
+    missing = set(_numbers(volume, MISSING_SLICES))
+    if numbers and len(uids) == 1:
+        uids = [uids[0] if number else "" for number in numbers]
+    else:
+        rest = iter(uids)
+        uids = ["" if place in missing else next(rest, "") for place in range(len(uids) + len(missing))]
+    # Somebody may have cropped or resampled the volume since; then its slices are not those of the images.
+    if len(uids) != slices or (int(header.Rows), int(header.Columns)) != tuple(geometry.spatial_shape[1:]):
+        return
+    found.grid = SourceGrid(geometry, tuple(uids), tuple(numbers) or None, str(header.SOPClassUID), "")
+
+
+def _numbers(volume: Any, attribute: str) -> list[int]:
+    return [int(text) for text in (volume.GetAttribute(attribute) or "").split() if text.isdigit()]
+
+
+def known_attributes(node: Any, source: Source) -> dict[str, Any]:
+    """Return what the subject hierarchy knows of patient and study, by DICOM keyword.
+
+    A segmentation that was made in Slicer has no patient of its own there: it is of the patient of its volume.
+    """
+    attributes: dict[str, Any] = {}
+    for one in (source.volume, node):
+        if one is not None and one.GetScene() is not None:
+            known = attributes_of_node(one.GetScene(), one)
+            attributes.update({keyword: value for keyword, value in known.items() if value})
+    return attributes
+
+
+def frame_of_reference(node: Any, source: Source, kept: Any) -> str:
+    """Return the Frame of Reference UID: of the images, else as it was, else a new one."""
+    for header in (source.header, kept):
+        if header is not None and header.get("FrameOfReferenceUID"):
+            return str(header.FrameOfReferenceUID)
+    return str(known_attributes(node, source).get("FrameOfReferenceUID") or generate_uid())
+
+
+@dataclass(frozen=True)
+class SliceSources:
+    """From which images the slices of a grid were made.
+
+    Attributes
+    ----------
+    by_slice
+        (SOP Class UID, SOP Instance UID, frame number or 0) of the images that lie in each slice.
+    preserved
+        Whether every pixel of a frame lies where the pixel of the image with the same row and column lies.
+    lost
+        Number of images that the segmentation came with and that no slice names any more.
+    """
+
+    by_slice: dict[int, list[tuple[str, str, int]]]
+    preserved: bool
+    lost: int = 0
+
+
+def slice_sources(node: Any, source: Source, grid: Grid) -> SliceSources:
+    """Return the images in the slices of a grid: those that the segmentation came with, or those of the source series.
+
+    Slices are found by where they lie, never by their number: a segmentation may have been cropped or moved since.
+    """
+    classes = {reference.sop_instance_uid: reference.sop_class_uid for reference in source.references}
+    of_images: dict[int, list[tuple[str, str, int]]] = {}
+    for images in [source.grid, *source.others] if source.grid is not None else []:
+        numbers = images.frame_numbers or (0,) * len(images.instance_uids)
+        for place, index in _common_slices(images.geometry.affine, len(numbers), grid).items():
+            if images.instance_uids[index]:
+                pair = (images.sop_class_uid, images.instance_uids[index], numbers[index])
+                of_images.setdefault(place, [pair])
+        classes.update(dict.fromkeys(images.instance_uids, images.sop_class_uid))
+    kept = _kept_sources(node, grid, classes)
+    named = {uid for pairs in kept.values() for _, uid, _ in pairs}
+    shown = {uid for pairs in of_images.values() for _, uid, _ in pairs}
+    if source.given and not named & shown:
+        kept = {}  # the caller wants other images than those that it came with
+    by_slice = dict(kept)
+    for place, pairs in of_images.items():
+        if pairs[0][1] not in {uid for _, uid, _ in kept.get(place, ())}:
+            by_slice[place] = pairs
+    first = source.grid.geometry if source.grid is not None else None
+    before = {uid for pairs in remembered_sources(node).values() for uid, _ in pairs}
+    lost = before - {uid for pairs in by_slice.values() for _, uid, _ in pairs}
+    return SliceSources(by_slice, first is None or _same_pixels(first, grid), len(lost))
+
+
+def _kept_sources(node: Any, grid: Grid, classes: dict[str, str]) -> dict[int, list[tuple[str, str, int]]]:
+    """Return what the segmentation was loaded with, on the slices of a grid; images of unknown class are left out."""
+    kept = remembered_sources(node)
+    affine = remembered_grid(node)
+    if not kept or affine is None:
+        return {}
+    found = {}
+    for place, index in _common_slices(affine, max(kept) + 1, grid).items():
+        pairs = [(classes[uid], uid, frame) for uid, frame in kept.get(index, ()) if classes.get(uid)]
+        if pairs:
+            found[place] = pairs
+    return found
+
+
+def _common_slices(affine: Any, slices: int, grid: Grid) -> dict[int, int]:
+    """Return which slices of a grid lie in the plane of which slice of another one."""
+    other, own = np.asarray(affine, dtype=float), np.asarray(grid.affine, dtype=float)
+    normals = [np.cross(one[:3, 1], one[:3, 2]) for one in (other, own)]
+    cosine = float(normals[0] @ normals[1]) / float(np.linalg.norm(normals[0]) * np.linalg.norm(normals[1]))
+    if np.sqrt(max(0.0, 1 - cosine**2)) > DIRECTION_TOLERANCE:
+        return {}
+    places = np.arange(int(grid.spatial_shape[0]))
+    points = own[:3, 3] + places[:, None] * own[:3, 0]
+    index = (np.linalg.inv(other)[0, :3] @ (points - other[:3, 3]).T).ravel()
+    nearest = np.rint(index)
+    distance = np.abs(index - nearest) * abs(float(other[:3, 0] @ normals[0])) / float(np.linalg.norm(normals[0]))
+    good = (distance <= 5 * POSITION_TOLERANCE_MM) & (nearest >= 0) & (nearest < slices)
+    return {int(place): int(nearest[place]) for place in places[good]}
+
+
+def _same_pixels(images: Grid, grid: Grid) -> bool:
+    """Whether the pixels of two grids' slices have the same rows and columns, wherever along the normal they lie."""
+    between = np.linalg.inv(np.asarray(images.affine, dtype=float)) @ np.asarray(grid.affine, dtype=float)
+    rows_and_columns = [int(size) for size in images.spatial_shape[1:]] == [
+        int(size) for size in grid.spatial_shape[1:]
+    ]
+    same_axes = np.abs(between[1:3, 1:3] - np.eye(2)).max() < 1e-3
+    return bool(rows_and_columns and same_axes and np.abs(between[1:3, 3]).max() < 0.1)
+
+
+def instances_to_name(source: Source, sources: SliceSources) -> tuple[list[Reference], list[str]]:
+    """Return all instances that the new object refers to, and warnings about those that it no longer does."""
+    found: dict[str, Reference] = {}
+    if source.grid is not None and source.header is not None:
+        study = str(source.header.get("StudyInstanceUID") or "")
+        named = {uid for pairs in sources.by_slice.values() for _, uid, _ in pairs}
+        uids = [uid for uid in source.grid.instance_uids if uid]
+        uids += [uid for grid in source.others for uid in grid.instance_uids if uid in named]
+        for uid in uids:
+            found.setdefault(uid, Reference(uid, source.grid.sop_class_uid, source.series_instance_uid, study))
+    kept = {one.sop_instance_uid: one for one in source.references if one.sop_instance_uid}
+    if source.given and found and not kept.keys() & found.keys():
+        warning = f"References to {len(kept)} images were left out: other source images were given."
+        return list(found.values()), [warning] if kept else []
+    for uid, reference in kept.items():
+        if reference.series_instance_uid and reference.sop_class_uid:
+            found.setdefault(uid, reference)
+    lost = [uid for uid in kept if uid not in found]
+    warnings = [f"References to {len(lost)} images without a known series were left out."] if lost else []
+    if sources.lost:
+        warnings.append(f"{sources.lost} images that the segmentation came with lie in none of its slices any more.")
+    return list(found.values()), warnings

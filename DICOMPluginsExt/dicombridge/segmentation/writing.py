@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPRESSIONS", "Pixels", "transfer_syntax", "write_file"]
 
+PER_FRAME_GROUPS = 0x52009230
+PIXEL_DATA = 0x7FE00010
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 DEFLATED_EXPLICIT_VR = "1.2.840.10008.1.2.1.99"
 JPEG_LS_LOSSLESS = "1.2.840.10008.1.2.4.80"
@@ -39,12 +40,12 @@ COMPRESSIONS = {
     "jpeg-ls": JPEG_LS_LOSSLESS,
     "jpeg-2000": JPEG_2000_LOSSLESS,
 }
-"""Names of compressions, all lossless, by transfer syntax. ``deflate`` is the whole dataset and the most widely read."""
+"""Names of compressions, all lossless, by transfer syntax. ``deflate`` is the whole dataset, and most widely read."""
 
 _NATIVE = frozenset({EXPLICIT_VR_LITTLE_ENDIAN, DEFLATED_EXPLICIT_VR})
 
 
-def transfer_syntax(compression: str | None, bits: int) -> str:
+def transfer_syntax(compression: Any, bits: int) -> str:
     """Return the transfer syntax of a compression, by its name or its UID.
 
     Raises
@@ -52,6 +53,7 @@ def transfer_syntax(compression: str | None, bits: int) -> str:
     ExportError
         There is no such compression, or not for single bits.
     """
+    compression = str(compression) if compression else None
     uid = COMPRESSIONS.get(compression.lower() if compression else None, compression)
     if uid not in COMPRESSIONS.values():
         names = ", ".join(name for name in COMPRESSIONS if name)
@@ -106,12 +108,14 @@ def write_file(
             file.write(b"\0" * 128 + b"DICM")
             file.write(_file_meta(dataset, transfer_syntax_uid))
             sink = _Deflating(file) if transfer_syntax_uid == DEFLATED_EXPLICIT_VR else file
-            sink.write(_encoded(dataset))
+            sink.write(_encoded(dataset, 0, PER_FRAME_GROUPS))
             sink.write(per_frame_groups)
+            sink.write(_encoded(dataset, PER_FRAME_GROUPS + 1, PIXEL_DATA))
             if transfer_syntax_uid in _NATIVE:
                 _write_native(sink, pixels, progress)
             else:
                 _write_encapsulated(sink, pixels, transfer_syntax_uid, progress)
+            sink.write(_encoded(dataset, PIXEL_DATA + 1, 0x1_0000_0000))
             if isinstance(sink, _Deflating):
                 sink.finish()
     except OSError as error:
@@ -154,15 +158,14 @@ def _file_meta(dataset: Dataset, transfer_syntax_uid: str) -> bytes:
     return output.getvalue()
 
 
-def _encoded(dataset: Dataset) -> bytes:
-    """Return the header in Explicit VR Little Endian; all of its tags come before the functional groups of frames."""
-    late = [tag for tag in dataset.keys() if tag > 0x52009230]
-    for tag in late:
-        del dataset[tag]
+def _encoded(dataset: Dataset, first: int, end: int) -> bytes:
+    """Return the elements from one tag up to, not including, another one in Explicit VR Little Endian."""
+    part = Dataset()
+    part.update({tag: dataset.get_item(tag) for tag in sorted(dataset.keys()) if first <= tag < end})
     output = DicomBytesIO()
     output.is_little_endian = True
     output.is_implicit_VR = False
-    write_dataset(output, dataset)
+    write_dataset(output, part, dataset.get("SpecificCharacterSet") or "ISO_IR 6")
     return output.getvalue()
 
 
@@ -234,8 +237,8 @@ def _encoded_by_pydicom(frame: NDArray[Any], bits: int, transfer_syntax_uid: str
         encoder = get_encoder(UID(transfer_syntax_uid))
         if not encoder.is_available:
             raise ExportError(
-                f"No encoder for {UID(transfer_syntax_uid).name} is installed: pip install 'dicombridge[codecs]', or choose "
-                "another compression."
+                f"No encoder for {UID(transfer_syntax_uid).name} is installed: pip install 'dicombridge[codecs]', or "
+                "choose another compression."
             )
         return bytes(
             encoder.encode(
@@ -257,4 +260,4 @@ def _encoded_by_pydicom(frame: NDArray[Any], bits: int, transfer_syntax_uid: str
 def remove_quietly(path: Path) -> None:
     """Remove a file that may not be there."""
     with suppress(OSError):
-        os.unlink(path)
+        path.unlink()

@@ -1,0 +1,33 @@
+"""Run all benchmarks, each against peers in the same run: ``make bench``.
+
+An absolute time says more of the machine than of the code, so what counts is a ratio. ``--scale 0.1`` runs small.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import bench_database
+import bench_segmentation
+
+
+def main() -> int:
+    """Run and print; 1 where a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", type=float, default=1.0, help="size of the data, 1 is that of the targets")
+    parser.add_argument("--only", choices=["database", "segmentation"], help="one of them")
+    arguments = parser.parse_args()
+    missed = False
+    if arguments.only in (None, "segmentation"):
+        missed = bench_segmentation.report(bench_segmentation.run(arguments.scale)) or missed
+    if arguments.only in (None, "database"):
+        bench_database.report(bench_database.run(arguments.scale))
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
