@@ -40,10 +40,9 @@ def examine(database: Database | None = None, series: str | Iterable[str] | None
     database = default_database() if database is None else database
     if database is None:
         raise UnreadableError("database", "is needed: dicombridge.examine(dicombridge.open_folder(...)).")
-    if series is None:
-        uids = _all_series(database)
-    else:
-        uids = [series] if isinstance(series, str) else list(series)
+    if isinstance(series, str):
+        series = [series]
+    uids = _all_series(database) if series is None else list(series)
     loadables: list[Loadable] = []
     for uid in uids:
         loadables.extend(_examine_series([file for file in database.filesForSeries(uid) if file], database))

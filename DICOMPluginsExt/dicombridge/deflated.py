@@ -30,6 +30,9 @@ INFLATED_AT_MOST = 1 << 30
 BEGINNING = 1 << 20
 """Bytes that are inflated at first: all of most datasets, and of others a header that says how long they are."""
 _STEP = 1 << 20
+_GROUP_OF_PATIENT = 0x0010
+"""A dataset begins with an element of group 0008, or, where that is missing, of group 0010 at the latest."""
+
 
 def inflated(buffer: Buffer, name: str, beginning: bool = False) -> bytes | None:
     """Return a deflated file as one in Explicit VR Little Endian; None where it is not deflated.
@@ -61,6 +64,8 @@ def inflated(buffer: Buffer, name: str, beginning: bool = False) -> bytes | None
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         head = inflater.decompress(stream, BEGINNING)
+        if not 0 < int.from_bytes(head[:2], "little") < _GROUP_OF_PATIENT + 1:
+            raise UnreadableError(name, "is deflated, and what is in it is no dataset.")
         if beginning or inflater.eof:
             return before + head
         return before + _whole(stream, before, head, name)

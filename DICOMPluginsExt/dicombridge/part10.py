@@ -1,8 +1,8 @@
 """Where the elements of a DICOM file lie, found without making an object of each (PS3.5 7, PS3.10 7).
 
 pydicom reads everything and tolerates much; it also takes some hundred microseconds an item, and a segmentation has
-thousands of items and a pixel data element that should not be copied. This module only finds spans of bytes. What it does not
-understand at once (big endian, deflated, odd encodings) it leaves to pydicom by raising :class:`NeedsPydicom`.
+thousands of items and a pixel data element that should not be copied. This module only finds spans of bytes. What it
+does not understand at once (big endian, deflated, odd encodings) it leaves to others by raising :class:`NeedsPydicom`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Frames of pixel data, one at a time, from the bytes of a file (PS3.5 8).
 
 Uncompressed frames are views of the mapped file. Compressed ones are decoded as pydicom decodes them; two encodings of
-segmentations that pydicom 3.0 does not decode are read here: single bits in RLE (PS3.5 annex G) and Deflated Image Frame
-Compression (PS3.5 8.2.16).
+segmentations that pydicom 3.0 does not decode are read here: single bits in RLE (PS3.5 annex G) and Deflated Image
+Frame Compression (PS3.5 8.2.16).
 """
 
 from __future__ import annotations
@@ -98,10 +98,10 @@ class PixelFrames:
             yield self.unpack(packed) if frame is None else frame
 
     def raw(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[Any] | None]]:
-        """Yield every frame as ``(bits, None)`` where its bits are packed and aligned to bytes, else ``(empty, pixels)``.
+        """Yield every frame: ``(bits, None)`` where its bits are packed and aligned to bytes, else ``(empty, pixels)``.
 
-        The first pixel of a byte is its least significant bit (PS3.5 8.1.1). The arrays may be views that are only valid until the
-        next frame.
+        The first pixel of a byte is its least significant bit (PS3.5 8.1.1). The arrays may be views that are only
+        valid until the next frame.
         """
         empty = np.empty(0, dtype=np.uint8)
         if self.bits > 1:

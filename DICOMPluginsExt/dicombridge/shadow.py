@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import warnings
 from contextlib import suppress
+from copy import deepcopy
 from io import BytesIO
 from typing import Any
 
@@ -19,7 +20,7 @@ from pydicom.charset import convert_encodings
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
-from pydicom.filewriter import write_data_element
+from pydicom.filewriter import correct_ambiguous_vr_element, write_data_element
 
 from dicombridge.encode import sequence
 from dicombridge.text import percent_decoded, percent_encoded
@@ -85,7 +86,14 @@ def _encoded(dataset: Dataset, encodings: list[str] | None = None) -> bytes:
         # Reading or writing a value that its VR does not allow raises almost anything; that element is left out.
         with suppress(Exception), warnings.catch_warnings(), config.disable_value_validation():
             warnings.simplefilter("ignore")
-            parts.append(_encoded_element(dataset[tag], encodings or []))
+            element = dataset[tag]
+            if " or " in element.VR:
+                element = deepcopy(element)
+                with suppress(AttributeError):
+                    element = correct_ambiguous_vr_element(element, dataset, True)
+                # Without Pixel Representation nothing tells; what these elements hold is unsigned where it can be.
+                element.VR = element.VR.split(" or ")[0]
+            parts.append(_encoded_element(element, encodings or []))
     return b"".join(parts)
 
 
@@ -104,8 +112,8 @@ def _encoded_element(element: Any, encodings: list[str]) -> bytes:
 def dataset_from_text(text: str | None) -> Dataset | None:
     """Return the dataset of a text form, None where the text is none."""
     syntax, _, rest = (text or "").partition(";")
-    character_set, _, encoded = rest.partition(";")
-    if syntax not in ("implicit", "explicit"):
+    character_set, separator, encoded = rest.partition(";")
+    if syntax not in ("implicit", "explicit") or not separator:
         return None
     with suppress(Exception), warnings.catch_warnings():  # somebody edited the text
         warnings.simplefilter("ignore")

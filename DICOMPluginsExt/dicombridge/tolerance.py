@@ -35,7 +35,7 @@ Not ``Exception``: what a caller's progress function raises to cancel is for the
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the warnings of pydicom and highdicom about odd values to ourselves: what matters is checked and told by us."""
+    """Keep the warnings of pydicom and highdicom about odd values to ourselves; what matters is checked by us."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)\.")
         yield

@@ -25,12 +25,12 @@ class TestImage(KindConformance):
     kind = "IMAGE"
     examples: ClassVar[tuple[Example, ...]] = (
         Example("ct", "seg/highdicom/source_ct", damages="tfae", flips=100),
-        Example("ct-implicit", "seg/dcmqi_23x38x3/ct", damages="tf"),
-        Example("ct-deflated", make=lambda folder: write_series(folder, 3), damages="tf", flips=25,
+        Example("ct-implicit", "seg/dcmqi_23x38x3/ct", damages="f", flips=30),
+        Example("ct-deflated", make=lambda folder: write_series(folder, 3), damages="tf", flips=15,
                 transfer_syntax=DeflatedExplicitVRLittleEndian),
-        Example("mr-rle", "images/compressed/rle", damages="tf", flips=25),
-        Example("mr-enhanced", "images/enhanced_mr/hyperfine_enhanced.dcm", damages="tfae", flips=60),
-        Example("ct-legacy-enhanced", "seg/dcmqi_23x38x3/legacy_converted_enhanced_ct.dcm", damages="f"),
+        Example("mr-rle", "images/compressed/rle", damages="tf", flips=15),
+        Example("mr-enhanced", "images/enhanced_mr/hyperfine_enhanced.dcm", damages="tfae", flips=40),
+        Example("ct-legacy-enhanced", "seg/dcmqi_23x38x3/legacy_converted_enhanced_ct.dcm", damages="f", flips=30),
     )  # fmt: skip
 
     def values(self, nodes: Sequence[Any]) -> Any:

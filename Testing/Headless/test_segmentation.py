@@ -119,6 +119,23 @@ def test_voxels_lie_where_the_frames_say(data: Path, name: str, with_source: boo
     assert not node.GetSegmentation().ContainsRepresentation("Closed surface")
 
 
+@pytest.mark.parametrize("change", ["moved", "missing", "added"])
+def test_a_wrong_voxel_is_noticed(data: Path, change: str) -> None:
+    """The comparison that all tests here rely on can fail."""
+    name = "seg/highdicom/seg_image_ct_binary.dcm"
+    node = load(data, name, False)[0]
+    points = points_by_segment(read(data / name))[1].copy()
+    assert_segment_is(node, 1, points)
+    if change == "moved":
+        points[7, 2] += 1e-4
+    elif change == "missing":
+        points = np.vstack([points, points[-1:] + np.array([0, 0, 500])])
+    else:
+        points = points[1:]
+    with pytest.raises(AssertionError):
+        assert_segment_is(node, 1, points)
+
+
 @pytest.mark.parametrize("name", [name for name, source in OBJECTS.items() if source])
 def test_grid_is_the_whole_one_of_the_images(data: Path, name: str) -> None:
     """Also where the segmentation covers only a few slices, or a part of each slice."""

@@ -106,6 +106,13 @@ def test_threshold(tmp_path: Path, threshold: float) -> None:
     assert float(node.GetAttribute("DICOMBridge.FractionThreshold")) == threshold
 
 
+@pytest.mark.parametrize("threshold", [0, -1, 1.5, float("nan")])
+def test_threshold_that_separates_nothing(tmp_path: Path, threshold: float) -> None:
+    dataset = segmentation(stack_frames({1: blobs(1, 3) * 255}, POSITIONS), kind="FRACTIONAL")
+    with pytest.raises(DicomBridgeError, match="threshold"):
+        load(dataset, tmp_path, threshold=threshold)
+
+
 def test_default_threshold_is_one_half(tmp_path: Path) -> None:
     image = np.array([[126, 127, 128, 254]], np.uint8)
     dataset = segmentation([Frame(1, (0, 0, 0), image)], kind="FRACTIONAL", MaximumFractionalValue=254)
@@ -409,6 +416,21 @@ def test_what_has_no_tag_is_kept(tmp_path: Path) -> None:
     assert (header.ContentLabel, str(header.ContentCreatorName)) == ("ORGANS", "DOE^JOHN")
     assert "PixelData" not in header
     assert "PerFrameFunctionalGroupsSequence" not in header
+
+
+def test_label_with_a_backslash(tmp_path: Path) -> None:
+    """A backslash separates values in DICOM; somebody wrote it nevertheless."""
+    item = segment_item(1, ["left", "right"], SegmentDescription="a lung")
+    (node,) = load(segmentation(stack_frames({1: blobs(1, 3)}, POSITIONS), segments=[item]), tmp_path)
+    assert names(node) == ["left\\right"]
+
+
+def test_label_of_the_longest_kind(tmp_path: Path) -> None:
+    label = "Ein sehr langer Name, der alle vierundsechzig Zeichen ausnutzt.."
+    (node,) = load(
+        segmentation(stack_frames({1: blobs(1, 3)}, POSITIONS), segments=[segment_item(1, label)]), tmp_path
+    )
+    assert names(node) == [label]
 
 
 def test_latin_1_labels(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_empty_segments(scene: Any, ct: Path, tmp_path: Path, kind: str) -> None
 def test_all_empty(scene: Any, ct: Path, tmp_path: Path) -> None:
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Empty")
     node.GetSegmentation().AddEmptySegment("one", "One")
-    with pytest.raises(ExportError, match="'Empty' is empty and has no reference geometry.*source"):
+    with pytest.raises(ExportError, match=r"'Empty' is empty and has no reference geometry.*source"):
         dicombridge.export(node, tmp_path / "out")
     assert_same_points(points_of_file(written(node, tmp_path / "a", source=ct)), {"One": np.empty((0, 3))})
     volume = volume_node(scene, np.zeros(SHAPE, np.int16))
@@ -269,7 +269,7 @@ def test_labels_beyond_the_images(scene: Any, ct: Path, tmp_path: Path, grid: st
         assert ("beyond the images" in caplog.text) == (grid is None)
     assert_same_points(points_of_file(path), expected)
     assert_same_points(points_of_node(loaded(path, ct)), expected)
-    with_image = [group for group in read(path).PerFrameFunctionalGroupsSequence if "DerivationImageSequence" in group]
+    with_image = [group for group in read(path).PerFrameFunctionalGroupsSequence if group.DerivationImageSequence]
     heights = {float(group.PlanePositionSequence[0].ImagePositionPatient[2]) for group in with_image}
     assert heights == {-33.0 + 2.5 * place for place in range(5)}
 

@@ -242,6 +242,7 @@ def test_8_no_subprocess_and_no_temporary_files(source: Source, scene: Any, monk
     scene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, note)
     nodes = [dicombridge.load(path, scene=scene)[0] for path in paths]
     assert [int(mask_of(segment_named(node, "spleen")).sum()) for node in nodes] == [int((labels() == 2).sum()), 0]
+    assert added.count("vtkMRMLSegmentationNode") == 2
     assert not [name for name in added if "Volume" in name or "Storage" in name]
 
 

@@ -298,3 +298,20 @@ def test_scene_file_keeps_everything(tmp_path: Path, scene: Any, kind: str) -> N
             assert int(mask_of(other).sum()) == int(mask_of(one).sum())
         item = hierarchy_of(again).GetItemByDataNode(new)
         assert hierarchy_of(again).GetItemUID(item, "DICOM") == "1.2.3.50"
+
+
+@pytest.mark.parametrize("nasty", ["a\x01b", "a\x0bb\nc", "tab\there", 'quote " < & >', "%7C|", "x" * 64, " blank "])
+def test_names_that_no_scene_file_holds(tmp_path: Path, scene: Any, nasty: str) -> None:
+    """One control character in any name, and the whole scene file could not be read again."""
+    frames = stack_frames({1: blobs(1, 3) * 255}, positions_along(AXIAL, 3, 2))
+    segments = [segment_item(1, nasty)]
+    dataset = segmentation(frames, kind="FRACTIONAL", segments=segments, SeriesDescription=nasty)
+    node, _ = dicombridge.load(save(dataset, tmp_path / "seg.dcm"), scene=scene)
+    archive = tmp_path / "scene.mrb"
+    assert scene.WriteToMRB(str(archive))
+    again = dicombridge.new_scene()
+    assert again.ReadFromMRB(str(archive))
+    new = again.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    assert new is not None
+    assert names(new) == names(node)
+    assert new.GetName() == node.GetName()

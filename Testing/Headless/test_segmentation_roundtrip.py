@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 from support import peers, seg_objects
 from support.seg_exports import assert_same_points, decoded, points_of_file, points_of_node
-from support.seg_nodes import array_of_image, lps_of_volume, points_by_segment, read, segment_named
+from support.seg_nodes import array_of_image, lps_of_volume, points_by_segment, read, segment_named, tag
 from support.seg_objects import Frame, code, ct_series, refer_to_series, save, segment_item, segmentation, stack_frames
 
 import dicombridge
@@ -34,6 +34,8 @@ class Case(NamedTuple):
     """mm; old files have positions of seven digits, and get those of their source images."""
 
 
+QIN, UCSF, HIGHDICOM = "seg/qin_headneck_0024", "seg/ucsf_breast_06", "seg/highdicom"
+OVERLAP, CT = f"{HIGHDICOM}/seg_image_ct_binary_overlap.dcm", f"{HIGHDICOM}/source_ct"
 CASES = {
     "not byte aligned": Case("seg/dcmqi_23x38x3/label.seg", "seg/dcmqi_23x38x3/ct"),
     "label map": Case("seg/dcmqi_24x38x3/sparse-labelmap-ppv5.dcm", "seg/dcmqi_24x38x3/ct"),
@@ -43,21 +45,51 @@ CASES = {
     "deflated frames": Case("seg/dcmqi_liver/liver_deflate.dcm", "seg/dcmqi_liver/ct"),
     "510x510": Case("seg/dcmqi_liver/liver_nonbyte_aligned.dcm"),
     "overlaps": Case("seg/dcmqi_liver/partial_overlaps.dcm", "seg/dcmqi_liver/ct", True),
-    "highdicom": Case("seg/highdicom/seg_image_ct_binary.dcm", "seg/highdicom/source_ct"),
-    "frames beyond the grid": Case("seg/highdicom/seg_image_ct_binary_overlap.dcm", "seg/highdicom/source_ct", True, "beyond the images"),
-    "fractions": Case("seg/highdicom/seg_image_ct_true_fractional.dcm", "seg/highdicom/source_ct"),
-    "part of a series": Case("seg/qin_headneck_0024/tumor_User1_Manual_Trial1.dcm", "seg/qin_headneck_0024/pet", tolerance=1e-4),
-    "two phases": Case("seg/ucsf_breast_06/seg_fractional_occupancy.dcm", "seg/ucsf_breast_06/mr", warning="Laterality"),
+    "highdicom": Case("seg/highdicom/seg_image_ct_binary.dcm", CT),
+    "frames beyond the grid": Case(OVERLAP, CT, True, "beyond the images"),
+    "fractions": Case("seg/highdicom/seg_image_ct_true_fractional.dcm", CT),
+    "part of a series": Case(f"{QIN}/tumor_User1_Manual_Trial1.dcm", f"{QIN}/pet", tolerance=1e-4),
+    "two phases": Case(f"{UCSF}/seg_fractional_occupancy.dcm", f"{UCSF}/mr", warning="Laterality"),
     "no sources": Case("sr/qiicr_headneck_0003/seg.dcm"),
 }
 # What a new object says anew; all else of the header is as it was.
 RENEWED = set(
-    "SpecificCharacterSet ImageType InstanceCreationDate InstanceCreationTime InstanceCreatorUID SOPClassUID "
-    "SOPInstanceUID SeriesDate SeriesTime ContentDate ContentTime Manufacturer ManufacturerModelName DeviceSerialNumber "
-    "SoftwareVersions SeriesInstanceUID ContributingEquipmentSequence NumberOfFrames SegmentsOverlap SegmentSequence "
-    "DimensionOrganizationSequence DimensionIndexSequence DimensionOrganizationType PixelPaddingValue Rows Columns "
-    "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence PixelData ReferencedSeriesSequence Laterality "
-    "StudiesContainingOtherReferencedInstancesSequence PredecessorDocumentsSequence LossyImageCompression".split()
+    [
+        "SpecificCharacterSet",
+        "ImageType",
+        "InstanceCreationDate",
+        "InstanceCreationTime",
+        "InstanceCreatorUID",
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "SeriesDate",
+        "SeriesTime",
+        "ContentDate",
+        "ContentTime",
+        "Manufacturer",
+        "ManufacturerModelName",
+        "DeviceSerialNumber",
+        "SoftwareVersions",
+        "SeriesInstanceUID",
+        "ContributingEquipmentSequence",
+        "NumberOfFrames",
+        "SegmentsOverlap",
+        "SegmentSequence",
+        "DimensionOrganizationSequence",
+        "DimensionIndexSequence",
+        "DimensionOrganizationType",
+        "PixelPaddingValue",
+        "Rows",
+        "Columns",
+        "SharedFunctionalGroupsSequence",
+        "PerFrameFunctionalGroupsSequence",
+        "PixelData",
+        "ReferencedSeriesSequence",
+        "Laterality",
+        "StudiesContainingOtherReferencedInstancesSequence",
+        "PredecessorDocumentsSequence",
+        "LossyImageCompression",
+    ]
 )
 
 
@@ -150,10 +182,11 @@ def test_same_type(case: Case, data: Path, tmp_path: Path, caplog: pytest.LogCap
     # References: no source instance is lost.
     assert source_uids(before) <= source_uids(after)
     # Losses are said, and nothing else is.
-    warnings = [record.getMessage() for record in caplog.records if "exporting" in record.name or "header" in record.name]
+    loggers = ("dicombridge.segmentation.exporting", "dicombridge.segmentation.header")
+    warnings = [record.getMessage() for record in caplog.records if record.name in loggers]
     assert len(warnings) == bool(case.warning), warnings
     assert all(case.warning in warning for warning in warnings)
-    # Others agree that it is one; what they doubt came with the source (codes of SRT, names without a caret, no Study ID).
+    # Others agree that it is one; what they doubt came with the source: codes of SRT, names without a caret.
     known = ("is deprecated", "Retired Person Name form", "DICOMDIR", "<MRSC>")
     doubts = peers.assert_valid(written, tmp_path)
     assert [line for line in doubts if not any(part in line for part in known)] == []
@@ -168,7 +201,7 @@ def test_other_type(name: str, kind: str, data: Path, tmp_path: Path) -> None:
     path, sources = data / case.path, data / case.sources
     nodes, database = load(path, sources)
     if case.overlaps and kind == "LABELMAP":
-        with pytest.raises(ExportError, match="overlap.*BINARY"):
+        with pytest.raises(ExportError, match=r"overlap.*BINARY"):
             dicombridge.export(nodes, tmp_path / "out", database=database, segmentation_type=kind)
         assert list((tmp_path / "out").iterdir()) == []
         return
@@ -275,6 +308,20 @@ def test_edits_are_written(tmp_path: Path) -> None:
     assert after.SeriesDescription == "Edited"
     voxel = np.array([POSITIONS[0]])
     assert (np.abs(points_of_file(written)["Leber äußerste Spitze"] - voxel).max(axis=1) < 1e-5).sum() == 1
+
+
+def test_changed_codes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What the terminology of a segment cannot hold stays with what did not change, and is told where it goes."""
+    path, sources, before = rich(tmp_path)
+    nodes, database = load(path, sources)
+    liver = segment_named(nodes[0], "Leber äußerste Spitze")
+    entry = tag(liver, "TerminologyEntry")
+    liver.SetTag("TerminologyEntry", entry.replace("818981001^Abdomen", "12738006^Brain"))
+    (written,) = dicombridge.export(nodes, tmp_path / "out", database=database)
+    old, new = before.SegmentSequence[0], read(written).SegmentSequence[0]
+    assert new.SegmentedPropertyTypeCodeSequence == old.SegmentedPropertyTypeCodeSequence
+    assert [region.CodeMeaning for region in new.AnatomicRegionSequence] == ["Brain"]
+    assert "what it had beside was left out: Right, Thorax" in caplog.text
 
 
 @pytest.mark.parametrize("maximum", [1, 100, 254, 255])

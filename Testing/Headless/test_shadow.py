@@ -112,7 +112,7 @@ def header_with_everything() -> Dataset:
     header.ImageType = ["DERIVED", "PRIMARY"]
     header.SeriesNumber = 7
     header.StudyDate = ""
-    header.ContentDescription = 'quote " | bar; colon: <&> \\ percent %7C\tend'
+    header.ContentDescription = 'quote " | bar; colon: <&>\\percent %7C\tend'
     header.FrameIncrementPointer = 0x00540010
     header.RedPaletteColorLookupTableDescriptor = [256, 0, 16]
     header.add_new(0x00091001, "LO", "private")
@@ -141,7 +141,9 @@ def test_header_survives_a_saved_scene(scene: Any, tmp_path: Path) -> None:
         del expected[tag]
     for item in expected.get("ReferencedSeriesSequence") or []:
         item.pop("PixelData", None)
-    assert read == expected
+    assert read is not None
+    assert read.keys() == expected.keys()
+    assert [element for element in read if element != expected[element.tag]] == []
     assert "PixelData" in header
 
 
@@ -166,7 +168,9 @@ def test_an_unreadable_element_in_an_item_is_left_out(scene: Any) -> None:
     header.PatientID = "P"
     item = Dataset()
     item.CodeValue = "1"
-    item.add_new(0x00280010, "US", "not a number")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        item.add_new(0x00280010, "US", "not a number")
     header.ReferencedSeriesSequence = [item]
     node = add_node(scene)
     shadow.remember(node, header)

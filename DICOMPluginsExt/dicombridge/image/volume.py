@@ -45,6 +45,7 @@ def read_image(series: Series, progress: Progress | None = None) -> Any:
     image = vtkImageData()
 
     def allocate(shape: tuple[int, int, int], element_type: DTypeLike) -> NDArray[Any]:
+        np.empty(shape, element_type)  # raises; VTK would end the process where the memory does not suffice
         image.SetDimensions(shape[2], shape[1], shape[0])
         image.AllocateScalars(get_vtk_array_type(np.dtype(element_type)), 1)
         return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shape)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydicom import config
 from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 from pydicom.valuerep import validate_value
@@ -287,7 +288,10 @@ def _set_patient_and_study(dataset: Dataset, source: Source, attributes: Mapping
     for keyword in PATIENT_AND_STUDY:
         value = attributes.get(keyword)
         if value and not dataset.get(keyword):
-            _set(dataset, keyword, value)
+            try:
+                _set(dataset, keyword, value)
+            except ExportError as error:
+                _log.warning("Left out of what the scene says of the patient: %s", error)
     for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"):
         if keyword not in dataset:
             setattr(dataset, keyword, "")
@@ -457,7 +461,8 @@ def _set(dataset: Dataset, keyword: str, value: Any) -> None:
         vr = dictionary_VR(keyword)
         if vr in ("US", "UL", "SS", "SL") and isinstance(value, str):
             value = int(value)
+        # A new element: one that is there keeps the leniency with which it was read.
         with config.strict_reading():
-            setattr(dataset, keyword, value)
+            dataset[keyword] = DataElement(tag_for_keyword(keyword), vr, value, validation_mode=config.RAISE)
     except (ValueError, TypeError, OverflowError) as error:
         raise ExportError(f"{keyword} cannot be {value!r}: {error}") from error

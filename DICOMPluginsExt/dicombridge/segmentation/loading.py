@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dicombridge.errors import UnsupportedError
 from dicombridge.geometry import ijk_to_ras, vtk_matrix
 from dicombridge.hierarchy import add_series, attributes_of_dataset, node_of_instance
 from dicombridge.scene import transaction
@@ -23,6 +24,7 @@ from dicombridge.segmentation.nodes import (
     TYPE_ATTRIBUTE,
     LabelImages,
     add_segments,
+    node_name,
     set_reference_geometry,
     sources_text,
 )
@@ -75,7 +77,7 @@ def load(
     progress
         Called with a fraction (0 to 1) and a message.
     threshold
-        A voxel of a FRACTIONAL segmentation belongs to a segment where its fraction is at least this.
+        A voxel of a FRACTIONAL segmentation belongs to a segment where its fraction is at least this; above 0 to 1.
     closed_surface
         Also make the closed surface representation.
 
@@ -90,6 +92,8 @@ def load(
     DicomBridgeError
         The file is damaged, not a segmentation of a patient image, or cannot be placed in space.
     """
+    if not 0 < threshold <= 1:  # at 0, all of space would belong to each segment
+        raise UnsupportedError(f"A threshold of {threshold:g} separates nothing; give one above 0 and at most 1.")
     with ExitStack() as files, reading(loadable.files[0]):
         result = open_segmentation(loadable.files, database, files)
         painted = [_paint(result, number, progress, threshold) for number in range(len(result.stacks))]
@@ -128,7 +132,7 @@ def _add_nodes(scene: Any, name: str, result: SegmentationFile, one: _Painted, t
     import slicer
 
     node = slicer.vtkMRMLSegmentationNode()
-    node.SetName(scene.GenerateUniqueName(name))
+    node.SetName(scene.GenerateUniqueName(node_name(name)))
     ids = add_segments(node, result.segments, one.labels, one.images)
     scene.AddNode(node)
     node.CreateDefaultDisplayNodes()
@@ -197,7 +201,7 @@ def _add_fraction(
     plain.SetSpacing(1, 1, 1)
     plain.SetDirections([[1, 0, 0], [0, 1, 0], [0, 0, 1]])
     volume = slicer.vtkMRMLScalarVolumeNode()
-    volume.SetName(scene.GenerateUniqueName(f"{node.GetName()} - {segment.label}"))
+    volume.SetName(scene.GenerateUniqueName(node_name(f"{node.GetName()} - {segment.label}")))
     volume.SetAndObserveImageData(plain)
     volume.SetIJKToRASMatrix(vtk_matrix(ijk_to_ras(one.stack.geometry)))
     volume.SetAttribute(SEGMENT_ID_ATTRIBUTE, segment_id)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Segment", "is_background", "segment_item", "segments_of_file", "shortened"]
 
 SEGMENT_SEQUENCE = 0x00620002
+_TYPE = ("SegmentedPropertyTypeCodeSequence", "SegmentedPropertyTypeModifierCodeSequence")
+_REGION = ("AnatomicRegionSequence", "AnatomicRegionModifierSequence")
 BACKGROUND = ("DCM", "125040")
 _LO = 64
 """Characters that a value of VR LO or SH-like labels may have (PS3.5 6.2)."""
@@ -99,19 +102,27 @@ def _segment_of_item(number: int, item: Any, palette: Mapping[int, tuple[float, 
     rgb = palette.get(number)
     if lab is not None and not isinstance(lab, int) and len(lab) == 3:
         rgb = rgb_of_cielab([int(value) for value in lab])
-    label = str(item.get("SegmentLabel") or "").strip() or f"Segment {number}"
+    label = _text(item, "SegmentLabel").strip() or f"Segment {number}"
     return Segment(
         number=number,
         label=label,
-        description=str(item.get("SegmentDescription") or ""),
+        description=_text(item, "SegmentDescription"),
         rgb=rgb,
         terminology=_terminology(item),
-        algorithm_type=str(item.get("SegmentAlgorithmType") or ""),
-        algorithm_name=str(item.get("SegmentAlgorithmName") or ""),
-        tracking_id=str(item.get("TrackingID") or ""),
-        tracking_uid=str(item.get("TrackingUID") or ""),
+        algorithm_type=_text(item, "SegmentAlgorithmType"),
+        algorithm_name=_text(item, "SegmentAlgorithmName"),
+        tracking_id=_text(item, "TrackingID"),
+        tracking_uid=_text(item, "TrackingUID"),
         shadow=shadow,
     )
+
+
+def _text(item: Any, keyword: str) -> str:
+    """Return a text value; where a stray backslash made several values of it, with the backslash."""
+    value = item.get(keyword)
+    if value is None:
+        return ""
+    return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
 
 
 def _terminology(item: Any) -> Terminology | None:
@@ -227,30 +238,48 @@ def _set_codes(item: Dataset, segment: Segment, warnings: list[str]) -> None:
             region_modifier=terminology.region_modifier if terminology else None,
         )
     before = _terminology(item)
-    if before is not None and _codes(before) == _codes(terminology):
-        return  # unchanged: further modifiers and regions stay as they came
-    category, kind = terminology.category, terminology.type
-    item.SegmentedPropertyCategoryCodeSequence = [code_item(category)]
-    type_item = code_item(kind)
-    if terminology.type_modifier is not None:
-        type_item.SegmentedPropertyTypeModifierCodeSequence = [code_item(terminology.type_modifier)]
-    item.SegmentedPropertyTypeCodeSequence = [type_item]
-    if terminology.region is None:
-        if "AnatomicRegionSequence" in item:
-            del item.AnatomicRegionSequence
-        return
-    region_item = code_item(terminology.region)
-    if terminology.region_modifier is not None:
-        region_item.AnatomicRegionModifierSequence = [code_item(terminology.region_modifier)]
-    item.AnatomicRegionSequence = [region_item]
+    # What did not change stays as it came, with all that the terminology of a segment cannot hold.
+    if not _same(before, terminology, "category") or "SegmentedPropertyCategoryCodeSequence" not in item:
+        item.SegmentedPropertyCategoryCodeSequence = [code_item(terminology.category or DEFAULT_CATEGORY)]
+    if not _same(before, terminology, "type", "type_modifier") or "SegmentedPropertyTypeCodeSequence" not in item:
+        _warn_of_lost_codes(item, segment, _TYPE, warnings)
+        _set_coded(item, _TYPE, terminology.type or DEFAULT_TYPE, terminology.type_modifier)
+    if not _same(before, terminology, "region", "region_modifier"):
+        _warn_of_lost_codes(item, segment, _REGION, warnings)
+        _set_coded(item, _REGION, terminology.region, terminology.region_modifier)
 
 
-def _codes(terminology: Terminology) -> tuple[tuple[str, str] | None, ...]:
-    codes = (
-        terminology.category,
-        terminology.type,
-        terminology.type_modifier,
-        terminology.region,
-        terminology.region_modifier,
+def _same(one: Terminology | None, other: Terminology, *fields: str) -> bool:
+    """Whether the codes of these fields are the same, whatever their meanings read."""
+    if one is None:
+        return False
+    pairs = ((getattr(one, field), getattr(other, field)) for field in fields)
+    return all(
+        (a is None and b is None)
+        or (a is not None and b is not None and (a.scheme_designator, a.value) == (b.scheme_designator, b.value))
+        for a, b in pairs
     )
-    return tuple(None if code is None else (code.scheme_designator, code.value) for code in codes)
+
+
+def _set_coded(item: Dataset, keywords: tuple[str, str], code: Code | None, modifier: Code | None) -> None:
+    keyword, modifier_keyword = keywords
+    if code is None:
+        if keyword in item:
+            delattr(item, keyword)
+        return
+    coded = code_item(code)
+    if modifier is not None:
+        setattr(coded, modifier_keyword, [code_item(modifier)])
+    setattr(item, keyword, [coded])
+
+
+def _warn_of_lost_codes(item: Dataset, segment: Segment, keywords: tuple[str, str], warnings: list[str]) -> None:
+    """Say so where a change of the code takes further codes with it, which no terminology entry shows."""
+    keyword, modifier_keyword = keywords
+    coded = item.get(keyword) or []
+    lost = [one for part in coded for one in part.get(modifier_keyword) or []][1:] + list(coded[1:])
+    if lost:
+        meanings = ", ".join(str(one.get("CodeMeaning") or one.get("CodeValue")) for one in lost)
+        warnings.append(
+            f"Codes of segment {segment.label!r} were changed; what it had beside was left out: {meanings}."
+        )

@@ -29,6 +29,8 @@ EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 DEFLATED_EXPLICIT_VR = "1.2.840.10008.1.2.1.99"
 JPEG_LS_LOSSLESS = "1.2.840.10008.1.2.4.80"
 JPEG_2000_LOSSLESS = "1.2.840.10008.1.2.4.90"
+SMALLEST_JPEG_2000 = 32
+"""Rows and columns; OpenJPEG halves a frame five times, and has no option through pydicom to do it less often."""
 IMPLEMENTATION_CLASS_UID = "2.25.288405714573926741190233518907362154301"
 
 COMPRESSIONS = {
@@ -233,6 +235,10 @@ def _compressed(frame: NDArray[Any], transfer_syntax_uid: str) -> bytes:
 def _encoded_by_pydicom(frame: NDArray[Any], bits: int, transfer_syntax_uid: str) -> bytes:
     from pydicom.pixels import get_encoder
 
+    if transfer_syntax_uid == JPEG_2000_LOSSLESS and min(frame.shape) < SMALLEST_JPEG_2000:
+        raise ExportError(
+            f"JPEG 2000 cannot hold frames of fewer than {SMALLEST_JPEG_2000} rows or columns; choose jpeg-ls or rle."
+        )
     try:
         encoder = get_encoder(UID(transfer_syntax_uid))
         if not encoder.is_available:

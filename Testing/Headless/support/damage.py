@@ -23,7 +23,16 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 
 from dicombridge.part10 import NeedsPydicom, read_layout
 
-__all__ = ["Case", "absurd_attributes", "broken_encodings", "flips", "reencoded", "truncations"]
+__all__ = [
+    "Case",
+    "absurd_attributes",
+    "broken_encodings",
+    "deflated",
+    "flips",
+    "reencoded",
+    "truncations",
+    "written",
+]
 
 DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
 SEED = 20_240_607
@@ -40,7 +49,7 @@ class Case(NamedTuple):
 
 
 def truncations(content: bytes, count: int = 50) -> Iterator[Case]:
-    """Cut at ``count`` places: half of them spread over the whole file, half over its header, which is the smaller part."""
+    """Cut at ``count`` places: half of them spread over the whole file, half over its header, the smaller part."""
     header = max(_pixel_data_begins(content), 512)
     half = count // 2
     places = {len(content) * number // half for number in range(half)}
@@ -198,10 +207,9 @@ ATTRIBUTES: dict[str, Callable[[Dataset], None]] = {
     "shared groups empty": _emptied("SharedFunctionalGroupsSequence"),
     "per-frame groups missing": _missing("PerFrameFunctionalGroupsSequence"),
     "per-frame groups empty": _emptied("PerFrameFunctionalGroupsSequence"),
-    "all groups missing": lambda dataset: [
-        _missing(f"{which}FunctionalGroupsSequence")(dataset) for which in ("Shared", "PerFrame")
-    ]
-    and None,
+    "all groups missing": lambda dataset: (
+        [_missing(f"{which}FunctionalGroupsSequence")(dataset) for which in ("Shared", "PerFrame")] and None
+    ),
     "one frame less": _one_frame_less,
     "one frame more": _one_frame_more,
     "last frame without position": _no_per_frame_position,
@@ -260,10 +268,11 @@ def absurd_attributes(content: bytes) -> Iterator[Case]:
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(BytesIO(content))
             change(dataset)
-            yield Case(name, _written(dataset))
+            yield Case(name, written(dataset))
 
 
-def _written(dataset: Dataset) -> bytes:
+def written(dataset: Dataset) -> bytes:
+    """Return a dataset as a file, however wrong its values are."""
     output = BytesIO()
     implicit = dataset.file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
     pydicom.dcmwrite(output, dataset, implicit_vr=implicit, little_endian=True, force_encoding=True)
@@ -284,7 +293,7 @@ def reencoded(content: bytes, transfer_syntax_uid: str) -> bytes:
             dataset.compress(RLELossless)
             dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID
         dataset.file_meta.TransferSyntaxUID = transfer_syntax_uid
-        return _written(dataset)
+        return written(dataset)
 
 
 def broken_encodings(content: bytes) -> Iterator[Case]:
@@ -309,12 +318,10 @@ def _lying_lengths(content: bytes) -> Iterator[Case]:
         long_form = layout.implicit_vr or start - begin == 12
         place, lies = (start - 4, (0xFFFFFFF0, 0xFFFFFFFE, 3)) if long_form else (start - 2, (0xFFFE,))
         # A lie about each element would be thousands of files; these are the ones that are walked into.
-        if long_form and (tag >> 16 in (0x0062, 0x5200, 0x7FE0) or tag == 0x00081115) or tag == 0x00280010:
+        if tag == 0x00280010 or (long_form and (tag >> 16 in (0x0062, 0x5200, 0x7FE0) or tag == 0x00081115)):
             for lie in lies:
                 length = pack("<L", lie) if long_form else pack("<H", lie)
-                yield Case(
-                    f"length of {tag:08X} is {lie:X}", content[:place] + length + content[place + len(length) :]
-                )
+                yield Case(f"length of {tag:08X} is {lie:X}", content[:place] + length + content[place + len(length) :])
 
 
 def _endless_sequences(content: bytes) -> Iterator[Case]:
@@ -327,24 +334,26 @@ def _endless_sequences(content: bytes) -> Iterator[Case]:
     yield Case("5000 sequences in each other", content[:begin] + (head + item) * 5000)
     yield Case("5000 unclosed items", content[:begin] + head + item * 5000)
     ends = pack("<HHL", 0xFFFE, 0xE00D, 0) + pack("<HHL", 0xFFFE, 0xE0DD, 0)
-    yield Case("150 closed sequences in each other", content[:begin] + (head + item) * 150 + ends * 150 + content[begin:])
+    yield Case(
+        "150 closed sequences in each other", content[:begin] + (head + item) * 150 + ends * 150 + content[begin:]
+    )
 
 
 def _bombs(content: bytes) -> Iterator[Case]:
     dataset = pydicom.dcmread(BytesIO(content))
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    start = _written(dataset)
+    start = written(dataset)
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    meta = _written(dataset)
+    meta = written(dataset)
     meta = meta[: _meta_end(meta)]
     plain = start[_meta_end(start) :]
     yield Case("deflated garbage", meta + random.Random(SEED).randbytes(4096))
-    yield Case("deflated, cut short", meta + _deflated(plain)[: len(_deflated(plain)) // 2])
+    yield Case("deflated, cut short", meta + deflated(plain)[: len(deflated(plain)) // 2])
     private = pack("<HH2sHL", 0x7FE1, 0x1001, b"OB", 0, 0xFFFFFFF0)
-    yield Case("4 GiB of zeros, deflated", meta + _deflated(plain + private, endless=4096))
-    yield Case("4 GiB of zeros, deflated, and nothing else", meta + _deflated(b"", endless=4096))
+    yield Case("4 GiB of zeros, deflated", meta + deflated(plain + private, endless=4096))
+    yield Case("4 GiB of zeros, deflated, and nothing else", meta + deflated(b"", endless=4096))
     for name, uid, frame in (
-        ("frames of deflated zeros", DEFLATED_IMAGE_FRAME, _deflated(b"", endless=512)),
+        ("frames of deflated zeros", DEFLATED_IMAGE_FRAME, deflated(b"", endless=512)),
         ("frames of deflated garbage", DEFLATED_IMAGE_FRAME, random.Random(SEED).randbytes(512)),
         ("frames of RLE garbage", RLELossless, random.Random(SEED).randbytes(512)),
         ("frames of an RLE bomb", RLELossless, pack("<16L", 1, 64, *[0] * 14) + b"\x81\0" * 65536),
@@ -355,7 +364,7 @@ def _bombs(content: bytes) -> Iterator[Case]:
         frames = int(dataset.get("NumberOfFrames") or 1)
         dataset.PixelData = encapsulate([frame] * frames)
         dataset["PixelData"].is_undefined_length = True
-        yield Case(name, _written(dataset))
+        yield Case(name, written(dataset))
 
 
 def _meta_end(meta: bytes) -> int:
@@ -363,7 +372,7 @@ def _meta_end(meta: bytes) -> int:
     return 144 + int.from_bytes(meta[140:144], "little")
 
 
-def _deflated(content: bytes, endless: int = 0) -> bytes:
+def deflated(content: bytes, endless: int = 0) -> bytes:
     """Return a raw deflate stream of ``content`` and ``endless`` MiB of zeros, made without inflating them ever."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     head = compressor.compress(content) + compressor.flush(zlib.Z_FULL_FLUSH)

@@ -17,6 +17,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.uid import ExplicitVRLittleEndian
+
 from support.nrrd import read_nrrd
 from support.seg_exports import decoded
 

@@ -12,6 +12,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
+
 from support.seg_nodes import (
     Points,
     frames_of,
