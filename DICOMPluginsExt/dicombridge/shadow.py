@@ -1,7 +1,7 @@
 """What a node remembers of the DICOM object that it came from, so that it comes back on export.
 
-A dataset is kept as it was encoded, not as decoded values: ``"1.50"`` stays ``"1.50"``, private elements and elements that
-break the rules of their VR survive. The text form is safe in node attributes and in tags of segments::
+A dataset is kept as it was encoded, not as decoded values: ``"1.50"`` stays ``"1.50"``, private elements and elements
+that break the rules of their VR survive. The text form is safe in node attributes and in tags of segments::
 
     explicit;ISO_IR 192;<base64 of the dataset in Explicit VR Little Endian>
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["percent_decoded", "percent_encoded", "plain_text"]
+__all__ = ["node_name", "one_line", "percent_decoded", "percent_encoded", "plain_text"]
 
 _CONTROLS = "".join(map(chr, range(0x20)))
 _DECODABLE = "(" + "|".join(f"{ord(character):02X}" for character in _CONTROLS + "%^|~") + ")"
@@ -26,6 +26,24 @@ def plain_text(value: object) -> str:
     ('DOE^JOHN', '')
     """
     return "" if value is None else _NOT_XML.sub("", str(value)).strip()
+
+
+def one_line(text: str) -> str:
+    """Return text for a name: on one line, without what a scene file cannot hold."""
+    return re.sub(r"[\t\r\n]", " ", plain_text(text))
+
+
+def node_name(text: str) -> str:
+    """Return text for the name of a node that is stored in a file.
+
+    The scene file names that file after the node, with an ampersand as it is, and then is no XML any more.
+
+    Examples
+    --------
+    >>> node_name("1: Liver & lesion\\n")
+    '1: Liver and lesion'
+    """
+    return one_line(text).replace("&", "and")
 
 
 def percent_encoded(text: str, characters: str = "|") -> str:

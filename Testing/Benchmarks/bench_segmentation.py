@@ -74,7 +74,8 @@ def ct_series(directory: Path, slices: int) -> list[Path]:
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
         dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
         dataset.FrameOfReferenceUID, dataset.PositionReferenceIndicator = frame_of_reference, ""
-        dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate, dataset.PatientSex = "Bench^Mark", "B1", "", "O"
+        dataset.PatientName, dataset.PatientID = "Bench^Mark", "B1"
+        dataset.PatientBirthDate, dataset.PatientSex = "", "O"
         dataset.StudyDate, dataset.StudyTime, dataset.AccessionNumber, dataset.StudyID = "20260101", "120000", "", "1"
         dataset.ReferringPhysicianName, dataset.Manufacturer = "", "bench"
         dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = "CT", 1, number + 1
@@ -346,7 +347,8 @@ def report(result: dict[str, Any]) -> bool:
     for name, value, target, at_least in targets:
         reached = value >= target if at_least else value <= target
         missed = missed or not reached
-        print(f"{name:42}{value:7.2f}  target {'>=' if at_least else '<='} {target:g}  {'reached' if reached else 'MISSED'}")
+        outcome = f"target {'>=' if at_least else '<='} {target:g}  {'reached' if reached else 'MISSED'}"
+        print(f"{name:42}{value:7.2f}  {outcome}")
     return missed
 
 

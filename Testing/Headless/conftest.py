@@ -35,3 +35,39 @@ def scene() -> Any:
     import dicombridge
 
     return dicombridge.new_scene()
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the default index out of the user's cache folder."""
+    cache = tmp_path_factory.mktemp("cache")
+    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA", "HOME"):
+        monkeypatch.setenv(variable, str(cache))
+    return cache
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the paths of files that indexing reads, as they are read."""
+    paths: list[str] = []
+    from dicombridge import folder_database, header_values
+
+    original = header_values.read_indexed_values
+
+    def counted(path: str) -> Any:
+        paths.append(path)
+        return original(path)
+
+    monkeypatch.setattr(folder_database, "read_indexed_values", counted)
+    return paths
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with a series of five, written in another order than that of their numbers."""
+    from support.folders import write_ct
+
+    directory = tmp_path / "files"
+    for number, name in enumerate("ecbda", start=1):
+        write_ct(directory / f"{name}.dcm", InstanceNumber=number)
+    return directory

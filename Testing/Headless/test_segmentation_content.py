@@ -161,7 +161,9 @@ def test_described_background_is_no_segment(tmp_path: Path, position: int) -> No
 @pytest.mark.parametrize("bits", [8, 16])
 def test_pixel_padding(tmp_path: Path, bits: int) -> None:
     """The padding value is the background; 0 may be a segment then."""
-    dataset = label_map(random_labels([0, 3, 5]), bits=bits, segments=[segment_item(0, "zero"), segment_item(3, "three")])
+    dataset = label_map(
+        random_labels([0, 3, 5]), bits=bits, segments=[segment_item(0, "zero"), segment_item(3, "three")]
+    )
     dataset.PixelPaddingValue = 5
     (node,) = load(dataset, tmp_path)
     assert names(node) == ["zero", "three"]
@@ -427,9 +429,7 @@ def test_label_with_a_backslash(tmp_path: Path) -> None:
 
 def test_label_of_the_longest_kind(tmp_path: Path) -> None:
     label = "Ein sehr langer Name, der alle vierundsechzig Zeichen ausnutzt.."
-    (node,) = load(
-        segmentation(stack_frames({1: blobs(1, 3)}, POSITIONS), segments=[segment_item(1, label)]), tmp_path
-    )
+    (node,) = load(segmentation(stack_frames({1: blobs(1, 3)}, POSITIONS), segments=[segment_item(1, label)]), tmp_path)
     assert names(node) == [label]
 
 
@@ -443,11 +443,15 @@ def test_latin_1_labels(tmp_path: Path) -> None:
     assert kept.SegmentLabel == "größer"
 
 
-@pytest.mark.parametrize("missing", ["SegmentLabel", "SegmentAlgorithmType", "SegmentedPropertyTypeCodeSequence", "codes"])
+@pytest.mark.parametrize(
+    "missing", ["SegmentLabel", "SegmentAlgorithmType", "SegmentedPropertyTypeCodeSequence", "codes"]
+)
 def test_incomplete_description(tmp_path: Path, missing: str) -> None:
     item = segment_item(4, "four")
     for keyword in (
-        ["SegmentedPropertyTypeCodeSequence", "SegmentedPropertyCategoryCodeSequence"] if missing == "codes" else [missing]
+        ["SegmentedPropertyTypeCodeSequence", "SegmentedPropertyCategoryCodeSequence"]
+        if missing == "codes"
+        else [missing]
     ):
         delattr(item, keyword)
     (node,) = load(segmentation(stack_frames({4: blobs(1, 3)}, POSITIONS), segments=[item]), tmp_path)
@@ -457,7 +461,9 @@ def test_incomplete_description(tmp_path: Path, missing: str) -> None:
     assert ("Liver" in entry) == (missing not in ("codes", "SegmentedPropertyTypeCodeSequence"))
 
 
-@pytest.mark.parametrize("lab", [(34885, 53485, 50171), (65535, 32896, 32896), (0, 32896, 32896), (40000, 20000, 45000)])
+@pytest.mark.parametrize(
+    "lab", [(34885, 53485, 50171), (65535, 32896, 32896), (0, 32896, 32896), (40000, 20000, 45000)]
+)
 def test_colours_as_highdicom_has_them(tmp_path: Path, lab: tuple[int, int, int]) -> None:
     import highdicom as hd
 

@@ -36,7 +36,6 @@ from support.seg_objects import (
     positions_along,
     refer_to_series,
     save,
-    segment_item,
     segmentation,
     stack_frames,
 )
@@ -129,7 +128,7 @@ def test_label_map(source: Source, scene: Any) -> None:
 
 @pytest.mark.parametrize("keywords", [("SliceThickness", "SpacingBetweenSlices"), ("SpacingBetweenSlices",)])
 def test_3_no_spacing(source: Source, scene: Any, keywords: tuple[str, ...]) -> None:
-    """"No sufficient information to derive slice spacing", although the positions say it."""
+    """ "No sufficient information to derive slice spacing", although the positions say it."""
     dataset = pydicom.dcmread(source.highdicom(labels(), "BINARY"))
     measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     for keyword in keywords:
@@ -317,7 +316,7 @@ def test_11_export_without_any_source(scene: Any, tmp_path: Path) -> None:
 
 
 def test_12_export_keeps_what_there_was(source: Source, scene: Any) -> None:
-    """Descriptions became category names, tracking was lost, numbers became 1, placeholders and a foreign name came in."""
+    """Descriptions became category names, tracking was lost, numbers became 1, placeholders came in."""
     dataset = pydicom.dcmread(source.highdicom(labels(2), "BINARY"))
     dataset.ContentCreatorName, dataset.ContentLabel = "MAKER^MARY", "ORGANS"
     for item in dataset.SegmentSequence:

@@ -171,7 +171,9 @@ def test_undescribed_segments(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
 
 
 def test_described_twice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    dataset = segmentation(stack_frames(disjoint(1, 30), POSITIONS), segments=[segment_item(1, "a"), segment_item(1, "b")])
+    dataset = segmentation(
+        stack_frames(disjoint(1, 30), POSITIONS), segments=[segment_item(1, "a"), segment_item(1, "b")]
+    )
     with caplog.at_level(logging.WARNING):
         node = load(dataset, tmp_path)
     assert names(node) == ["a"]

@@ -1,4 +1,4 @@
-"""The node of a loaded segmentation among other nodes: hierarchy, reference geometry, surfaces, scene files, failures."""
+"""The node of a loaded segmentation among others: hierarchy, reference geometry, surfaces, scene files, failures."""
 
 from __future__ import annotations
 

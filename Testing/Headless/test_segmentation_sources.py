@@ -111,7 +111,7 @@ def test_frames_cut_to_their_segment_without_images(tmp_path: Path, orientation:
 def test_frames_of_one_plane_between_the_pixels(tmp_path: Path) -> None:
     """Half a pixel apart: no grid has both, so that they become two nodes."""
     positions = positions_along(AXIAL, 3, 2)
-    other = [position + [SPACING[1] / 2, 0, 0] for position in positions]
+    other = [position + np.array([SPACING[1] / 2, 0, 0]) for position in positions]
     dataset = segmentation(stack_frames({1: blobs(1, 3)}, positions) + stack_frames({2: blobs(2, 3)}, other))
     nodes = load(dataset, tmp_path)
     assert [dimensions(node) for node in nodes] == [(10, 12, 3)] * 2
@@ -297,8 +297,6 @@ def test_sources_of_two_series(tmp_path: Path) -> None:
     nodes = load(dataset, tmp_path, dicombridge.open_folder(tmp_path / "ct"))
     assert sorted(dimensions(node)[2] for node in nodes) == [4, 5]
     check(nodes, dataset)
-
-
 
 
 def test_multi_frame_source_becomes_the_reference(tmp_path: Path, scene: Any) -> None:

@@ -143,7 +143,7 @@ def test_header_survives_a_saved_scene(scene: Any, tmp_path: Path) -> None:
         item.pop("PixelData", None)
     assert read is not None
     assert read.keys() == expected.keys()
-    assert [element for element in read if element != expected[element.tag]] == []
+    assert [element for element in read if element.value != expected[element.tag].value] == []
     assert "PixelData" in header
 
 

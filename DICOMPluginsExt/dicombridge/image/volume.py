@@ -11,7 +11,7 @@ from dicombridge.geometry import ijk_to_ras, vtk_matrix
 from dicombridge.image.headers import quiet
 from dicombridge.image.series import Series
 from dicombridge.image.voxels import Progress
-from dicombridge.text import plain_text
+from dicombridge.text import node_name, plain_text
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -65,7 +65,7 @@ def add_volume(scene: Any, series: Series, image: Any, name: str) -> Any:
     vtkMRMLScalarVolumeNode
         Its IJK-to-RAS matrix is that of the planes; for slices of a tilted gantry its axes are not perpendicular.
     """
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", plain_text(name))
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", node_name(name))
     node.SetIJKToRASMatrix(vtk_matrix(ijk_to_ras(series.stack.placement)))
     node.SetAndObserveImageData(image)
     if series.quantity is not None:

@@ -179,7 +179,7 @@ def colour_conflicts(numbers: Iterable[int], conflicts: Iterable[tuple[int, int]
     Saturation order (DSATUR) with a bounded search: exact for the conflicts of real objects, good for absurd ones.
 
     >>> colour_conflicts([1, 2, 3], [(1, 2), (2, 3)])
-    {1: 0, 2: 1, 3: 0}
+    {1: 1, 2: 0, 3: 1}
     """
     neighbours: dict[int, set[int]] = defaultdict(set)
     for one, other in conflicts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from copy import copy
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ import numpy as np
 from dicombridge.errors import UnsupportedError
 from dicombridge.geometry import ijk_to_ras, vtk_matrix
 from dicombridge.hierarchy import add_series, attributes_of_dataset, node_of_instance
+from dicombridge.image.series import SourceGrid
+from dicombridge.references import Reference
 from dicombridge.scene import transaction
 from dicombridge.segmentation.labels import StackLabels, binary_labels, fractions, labelmap_labels, labels_of_fractions
 from dicombridge.segmentation.nodes import (
@@ -24,13 +26,14 @@ from dicombridge.segmentation.nodes import (
     TYPE_ATTRIBUTE,
     LabelImages,
     add_segments,
-    node_name,
     set_reference_geometry,
     sources_text,
+    volume_geometry,
 )
 from dicombridge.segmentation.planes import FrameStack
 from dicombridge.segmentation.reading import SegmentationFile, open_segmentation
 from dicombridge.shadow import remember
+from dicombridge.text import node_name
 from dicombridge.tolerance import reading
 
 if TYPE_CHECKING:
@@ -73,7 +76,8 @@ def load(
     scene
         ``vtkMRMLScene``; unchanged where loading fails.
     database
-        Where the source images are looked up, whose whole grid the segmentation then has; may be None.
+        Where the source images are looked up, whose whole grid the segmentation then has; may be None. A volume of
+        them that is in the scene does too.
     progress
         Called with a fraction (0 to 1) and a message.
     threshold
@@ -95,7 +99,9 @@ def load(
     if not 0 < threshold <= 1:  # at 0, all of space would belong to each segment
         raise UnsupportedError(f"A threshold of {threshold:g} separates nothing; give one above 0 and at most 1.")
     with ExitStack() as files, reading(loadable.files[0]):
-        result = open_segmentation(loadable.files, database, files)
+        result = open_segmentation(
+            loadable.files, database, files, lambda references: _grids_of_volumes(scene, references)
+        )
         painted = [_paint(result, number, progress, threshold) for number in range(len(result.stacks))]
     for warning in [*result.warnings, *(warning for one in painted for warning in one.labels.warnings)]:
         _log.warning("%s: %s", result.path, warning)
@@ -165,6 +171,17 @@ def _source_volumes(scene: Any, result: SegmentationFile, sources: dict[int, lis
         if volume is not None and volume.IsA("vtkMRMLScalarVolumeNode"):
             found.setdefault(volume.GetID(), volume)
     return list(found.values())
+
+
+def _grids_of_volumes(scene: Any, references: Sequence[Reference]) -> list[SourceGrid]:
+    """Return the grids of the volume nodes in the scene that were made from referenced images."""
+    wanted = {reference.sop_instance_uid for reference in references}
+    grids = []
+    for uids, volume in _volumes_by_instance(scene):
+        if volume.GetImageData() is not None and not wanted.isdisjoint(uids):
+            of_slices = (volume.GetAttribute("DICOM.instanceUIDs") or "").split()
+            grids.append((len(wanted & uids), SourceGrid(volume_geometry(volume), tuple(of_slices), None, "", "")))
+    return [grid for _, grid in sorted(grids, key=lambda pair: -pair[0])]
 
 
 def _volumes_by_instance(scene: Any) -> list[tuple[set[str], Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import colorsys
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from dicombridge.codes import Terminology, parse_terminology, terminology_tag
 from dicombridge.geometry import geometry_of_matrix, same_grid, set_image_geometry
 from dicombridge.segmentation.segments import Segment
 from dicombridge.shadow import tag_text, tag_value
-from dicombridge.text import plain_text
+from dicombridge.text import one_line
 
 if TYPE_CHECKING:
     from highdicom import VolumeGeometry
@@ -31,8 +30,6 @@ __all__ = [
     "TYPE_ATTRIBUTE",
     "LabelImages",
     "add_segments",
-    "node_name",
-    "one_line",
     "remembered_grid",
     "remembered_sources",
     "segment_of_node",
@@ -115,19 +112,6 @@ def add_segments(node: Any, segments: Sequence[Segment], labels: StackLabels, im
         segmentation.AddSegment(vtk_segment, segment_id)
         ids[segment.number] = segment_id
     return ids
-
-
-def one_line(text: str) -> str:
-    """Return text for a name: on one line, without what a scene file cannot hold."""
-    return re.sub(r"[\t\r\n]", " ", plain_text(text))
-
-
-def node_name(text: str) -> str:
-    """Return text for the name of a node that is stored in a file.
-
-    The scene file names that file after the node, with an ampersand as it is, and then is no XML any more.
-    """
-    return one_line(text).replace("&", "and")
 
 
 def _generic_colour(number: int) -> tuple[float, float, float]:

@@ -339,8 +339,8 @@ def _frames(
 def _with_frames_of_grid(used: list[int], slices: int) -> list[int]:
     """Add the slices without which the grid could not be found again from the frames; they are written empty.
 
-    Where the grid is that of the source images, these tell it. Elsewhere frames are placed by their positions alone: the
-    first and the last one tell the extent, and two neighbours the spacing.
+    Where the grid is that of the source images, these tell it. Elsewhere positions alone place the
+    frames: the first and the last one tell the extent, and two neighbours the spacing.
     """
     needed = sorted({*used, 0, slices - 1})
     neighbours = any(after - before == 1 for before, after in pairwise(needed))

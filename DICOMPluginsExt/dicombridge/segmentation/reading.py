@@ -31,6 +31,7 @@ LARGEST_VOLUME = 2**33
 """Voxels of the largest grid that is allocated: 8 GiB of labels, far beyond any scanner's volume."""
 
 Progress = Callable[[float, str], None]
+GridsOf = Callable[[Sequence[Reference]], "list[SourceGrid]"]
 
 
 @dataclass
@@ -88,7 +89,9 @@ class SegmentationFile:
             return 255
 
 
-def open_segmentation(files: Sequence[str], database: Database | None, stack: ExitStack) -> SegmentationFile:
+def open_segmentation(
+    files: Sequence[str], database: Database | None, stack: ExitStack, more_grids: GridsOf | None = None
+) -> SegmentationFile:
     """Open the files of one segmentation object and find out where its frames lie.
 
     Parameters
@@ -99,6 +102,8 @@ def open_segmentation(files: Sequence[str], database: Database | None, stack: Ex
         Where source images are looked up; may be None.
     stack
         Keeps the files open.
+    more_grids
+        Returns further grids of source images, for references; asked after the database.
 
     Raises
     ------
@@ -132,7 +137,7 @@ def open_segmentation(files: Sequence[str], database: Database | None, stack: Ex
         warnings=warnings,
     )
     _find_references(result)
-    _find_stacks(result, database)
+    _find_stacks(result, database, more_grids)
     return result
 
 
@@ -218,7 +223,7 @@ def _find_references(result: SegmentationFile) -> None:
     result.references = list(references.values())
 
 
-def _find_stacks(result: SegmentationFile, database: Database | None) -> None:
+def _find_stacks(result: SegmentationFile, database: Database | None, more_grids: GridsOf | None) -> None:
     first = result.parts[0].frames
     sizes = {(part.frames.rows, part.frames.columns) for part in result.parts if part.frames is not None}
     if first is None or len(sizes) != 1:
@@ -229,6 +234,8 @@ def _find_stacks(result: SegmentationFile, database: Database | None) -> None:
     result.warnings.extend(planes.warnings)
     frame_of_reference = str(result.header.get("FrameOfReferenceUID") or "")
     sources = _source_grids(result, database)
+    if more_grids is not None:
+        sources += more_grids(result.references)
     result.stacks = place_stacks(planes, first.rows, first.columns, sources, frame_of_reference)
     uids: list[list[str]] = []
     numbers: list[list[int]] = []

@@ -51,5 +51,3 @@ def matrix(node: Any) -> NDArray[np.float64]:
 
 def steps(node: Any) -> list[float]:
     return np.linalg.norm(matrix(node)[:3, :3], axis=0).tolist()
-
-
