@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -20,11 +20,13 @@ from dicombridge.errors import UnreadableError
 from dicombridge.functional_groups import FrameTable, read_frame_table
 from dicombridge.part10 import DEFLATED_EXPLICIT_VR, Buffer, Layout, NeedsPydicom, TruncatedError, items, read_layout
 from dicombridge.pixels import PixelFrames
+from dicombridge.shadow import LONGEST_BINARY, NOT_REMEMBERED, bytes_to_text
 
 __all__ = ["MultiFrame", "open_multiframe", "read_header"]
 
 PER_FRAME_GROUPS = 0x52009230
 PIXEL_DATA_TAGS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
+_BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _OFFSET_TABLES = (0x7FE00001, 0x7FE00002)
 _REWRITTEN = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"})
 """Transfer syntaxes whose pixel data is not compressed, so that it stays as it is when the file is written anew."""
@@ -58,6 +60,34 @@ class MultiFrame:
     implicit_vr: bool
     _buffer: Buffer
     _layout: Layout
+
+    def shadow(self, without: Collection[int] = ()) -> str:
+        """Return the header as a text form (:mod:`dicombridge.shadow`), as it is encoded in the file.
+
+        Parameters
+        ----------
+        without
+            Tags of elements to leave out, beside bulk data.
+        """
+        spans = self._layout.elements
+        begins = sorted(self._layout.begins.items(), key=lambda item: item[1])
+        ends = [begin for _, begin in begins[1:]] + [self._layout.dataset_stop]
+        parts = []
+        for (tag, begin), end in zip(begins, ends, strict=True):
+            binary = spans[tag].vr in _BINARY_VRS and end - begin > LONGEST_BINARY
+            if not (tag in NOT_REMEMBERED or tag in without or tag & 0xFFFF == 0 or binary):
+                parts.append(self._buffer[begin:end])
+        return bytes_to_text(b"".join(parts), self.implicit_vr, self.character_set)
+
+    @property
+    def character_set(self) -> str:
+        """Specific Character Set (0008,0005), its values joined by backslashes."""
+        names = self.header.get("SpecificCharacterSet") or "ISO_IR 6"
+        return names if isinstance(names, str) else "\\".join(names)
+
+    def top_level(self) -> tuple[Buffer, Layout]:
+        """Return the bytes of the file and where its top level elements lie, for those who walk them themselves."""
+        return self._buffer, self._layout
 
     def raw_items(self, tag: int) -> list[bytes]:
         """Return the items of a top level sequence as they are encoded; empty where there is none."""

@@ -7,20 +7,31 @@ those of the items around it. So a new object kind needs no code here, only its 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pydicom.datadict import keyword_for_tag
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataset import Dataset
+
+from dicombridge.errors import UnreadableError
+from dicombridge.part10 import Buffer, NeedsPydicom, TruncatedError, elements, items
 
 if TYPE_CHECKING:
     from dicombridge.database import Database
     from dicombridge.functional_groups import FrameTable
+    from dicombridge.multiframe import MultiFrame
 
-__all__ = ["Reference", "instances_needed", "references_of", "series_of_references"]
+__all__ = ["Reference", "instances_needed", "references_of", "references_of_file", "series_of_references"]
 
+_REFERENCED_SOP_CLASS_UID = 0x00081150
 _REFERENCED_SOP_INSTANCE_UID = 0x00081155
+_STUDY_INSTANCE_UID = 0x0020000D
+_SERIES_INSTANCE_UID = 0x0020000E
+_REFERENCE_TAGS = frozenset(
+    {_REFERENCED_SOP_CLASS_UID, _REFERENCED_SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID}
+)
 
 NOT_NEEDED = frozenset(
     {
@@ -39,6 +50,9 @@ NOT_NEEDED = frozenset(
 
 They are not walked; a Segment Sequence alone can be longer than all the rest of a header.
 """
+
+
+_SKIPPED = frozenset({*(tag_for_keyword(keyword) for keyword in NOT_NEEDED), 0x52009230})
 
 
 @dataclass(frozen=True)
@@ -66,8 +80,8 @@ def references_of(header: Dataset, table: FrameTable | None = None) -> list[Refe
     for reference in _walk(header, Reference(), top=True):
         _keep(found, reference)
     if table is not None:
-        for uid in {value.rstrip(b"\0 ") for value in table.values_of(_REFERENCED_SOP_INSTANCE_UID)}:
-            _keep(found, Reference(uid.decode("ascii", "replace")))
+        for value in set(table.values_of(_REFERENCED_SOP_INSTANCE_UID)):
+            _keep(found, Reference(_uid(value)))
     found.pop(own, None)
     return list(found.values())
 
@@ -77,6 +91,70 @@ def _keep(found: dict[str, Reference], reference: Reference) -> None:
     known = found.get(key)
     if known is None or (reference.series_instance_uid and not known.series_instance_uid):
         found[key] = reference
+
+
+def references_of_file(opened: MultiFrame) -> list[Reference]:
+    """Return what :func:`references_of` returns, from the bytes of an open file: without a Dataset for each item."""
+    buffer, layout = opened.top_level()
+    found: dict[str, Reference] = {}
+    try:
+        for tag, span in layout.elements.items():
+            if tag in _SKIPPED or not _may_be_sequence(tag, span.vr):
+                continue
+            for start, stop in items(buffer, span.start, span.stop, layout.implicit_vr):
+                for reference in _walk_bytes(buffer, start, stop, layout.implicit_vr, Reference(), 1):
+                    _keep(found, reference)
+    except (TruncatedError, NeedsPydicom) as error:
+        raise UnreadableError(opened.path, f"its references are damaged: {error}.") from error
+    for value in set(opened.table.values_of(_REFERENCED_SOP_INSTANCE_UID)):
+        _keep(found, Reference(_uid(value)))
+    found.pop(str(opened.header.get("SOPInstanceUID") or ""), None)
+    return list(found.values())
+
+
+def _walk_bytes(
+    buffer: Buffer, start: int, stop: int, implicit_vr: bool, around: Reference, depth: int
+) -> Iterator[Reference]:
+    """Yield the references of an item that lies at ``start:stop``; the twin of :func:`_walk` for bytes."""
+    values: dict[int, str] = {}
+    sequences = []
+    for element in elements(buffer, start, stop, implicit_vr, depth):
+        if element.tag in _REFERENCE_TAGS:
+            values[element.tag] = _uid(buffer[element.start : element.stop])
+        elif element.tag not in _SKIPPED and _may_be_sequence(element.tag, element.vr.decode("ascii")):
+            sequences.append(element)
+    around = replace(
+        around,
+        series_instance_uid=values.get(_SERIES_INSTANCE_UID) or around.series_instance_uid,
+        study_instance_uid=values.get(_STUDY_INSTANCE_UID) or around.study_instance_uid,
+    )
+    if values.get(_REFERENCED_SOP_INSTANCE_UID):
+        sop_class = values.get(_REFERENCED_SOP_CLASS_UID, "")
+        yield replace(around, sop_instance_uid=values[_REFERENCED_SOP_INSTANCE_UID], sop_class_uid=sop_class)
+    elif values.get(_SERIES_INSTANCE_UID):
+        yield around
+    for element in sequences:
+        # UN of undefined length holds implicit VR (PS3.5 6.2.2).
+        inner = implicit_vr or element.vr == b"UN"
+        for item_start, item_stop in items(buffer, element.start, element.stop, inner, depth):
+            yield from _walk_bytes(buffer, item_start, item_stop, inner, around, depth + 1)
+
+
+def _uid(raw: bytes) -> str:
+    return raw.rstrip(b"\0 ").decode("ascii", "replace")
+
+
+@functools.cache
+def _may_be_sequence(tag: int, vr: str) -> bool:
+    """Whether an element is a sequence that is worth a walk; private ones are not."""
+    if (tag >> 16) % 2:
+        return False
+    if vr:
+        return vr == "SQ"
+    try:
+        return bool(dictionary_VR(tag) == "SQ")
+    except KeyError:
+        return False
 
 
 def _walk(dataset: Dataset, around: Reference, top: bool = False) -> Iterator[Reference]:
@@ -102,16 +180,7 @@ def _walk(dataset: Dataset, around: Reference, top: bool = False) -> Iterator[Re
 def _is_sequence(dataset: Dataset, tag: Any) -> bool:
     """Whether an element is a sequence, without decoding the ones that are not."""
     raw = dataset.get_item(tag)
-    if raw is None:
-        return False
-    if raw.VR is not None:
-        return bool(raw.VR == "SQ")
-    from pydicom.datadict import dictionary_VR
-
-    try:
-        return dictionary_VR(tag) == "SQ"
-    except KeyError:
-        return False
+    return raw is not None and _may_be_sequence(int(tag), raw.VR or "")
 
 
 def series_of_references(references: Iterable[Reference], database: Database) -> dict[str, list[str]]:

@@ -42,6 +42,7 @@ HEADER_ATTRIBUTE = "DICOMBridge.Header"
 # Bulk data, and what is as long as the object has frames or points: all of it is rebuilt on export.
 NOT_REMEMBERED = frozenset(
     {
+        0x00880200,  # Icon Image Sequence
         0x00420011,  # Encapsulated Document
         0x30060050,  # Contour Data
         0x52009230,  # Per-Frame Functional Groups Sequence

@@ -79,11 +79,11 @@ def crop_bits(packed: NDArray[np.uint8], rows: int, columns: int) -> Patch | Non
     # Eight bytes at a time where rows allow it, and along columns, where numpy's reductions are fast: finding the part
     # that is used takes as long as painting it.
     wide = grid.view(np.uint64) if width % 8 == 0 and grid.flags.aligned else grid
-    used_rows = np.flatnonzero(np.bitwise_or.reduce(np.ascontiguousarray(wide.T), axis=0))
+    used_rows = np.bitwise_or.reduce(np.ascontiguousarray(wide.T), axis=0).nonzero()[0]
     if not len(used_rows):
         return None
     first_row, last_row = int(used_rows[0]), int(used_rows[-1])
-    used_bytes = np.flatnonzero(np.bitwise_or.reduce(wide[first_row : last_row + 1], axis=0).view(np.uint8))
+    used_bytes = np.bitwise_or.reduce(wide[first_row : last_row + 1], axis=0).view(np.uint8).nonzero()[0]
     first_byte, last_byte = int(used_bytes[0]), int(used_bytes[-1])
     block = np.ascontiguousarray(grid[first_row : last_row + 1, first_byte : last_byte + 1])
     return Patch(first_row, first_byte * 8, np.unpackbits(block, axis=1, bitorder="little"))
@@ -122,9 +122,9 @@ def paint(layer: NDArray[Any], place: int, patch: Patch, label: int, check: bool
     # All bits set where the mask is 1: arithmetic on whole arrays is several times faster than indexing by a mask.
     full = np.negative(patch.mask.astype(layer.dtype, copy=False))
     taken = target & full
-    if check and taken.any() and ((taken != 0) & (taken != label)).any():
-        raise Overlap
     if taken.any():
+        if check and ((taken != 0) & (taken != label)).any():
+            raise Overlap
         target[patch.mask.view(np.bool_)] = label
     else:
         np.bitwise_or(target, full & layer.dtype.type(label), out=target)

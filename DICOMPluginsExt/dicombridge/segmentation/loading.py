@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,7 @@ from dicombridge.segmentation.nodes import (
 )
 from dicombridge.segmentation.planes import FrameStack
 from dicombridge.segmentation.reading import SegmentationFile, open_segmentation
-from dicombridge.shadow import remember
+from dicombridge.shadow import HEADER_ATTRIBUTE
 from dicombridge.text import node_name
 from dicombridge.tolerance import reading
 
@@ -191,10 +190,7 @@ def _volumes_by_instance(scene: Any) -> list[tuple[set[str], Any]]:
 
 
 def _remember(node: Any, result: SegmentationFile, one: _Painted) -> None:
-    header = copy(result.header)
-    if "SegmentSequence" in header:
-        del header.SegmentSequence  # kept segment by segment
-    remember(node, header)
+    node.SetAttribute(HEADER_ATTRIBUTE, result.shadow)
     uids = " ".join(str(part.header.get("SOPInstanceUID") or "") for part in result.parts)
     node.SetAttribute("DICOM.instanceUIDs", uids)
     node.SetAttribute(TYPE_ATTRIBUTE, result.segmentation_type)

@@ -201,10 +201,13 @@ def _shared(opened: MultiFrame, group: str, keyword: str, size: int) -> tuple[fl
 
 def source_uids(opened: MultiFrame) -> tuple[list[list[str]], list[list[int]]]:
     """Return the SOP Instance UIDs of each frame's source images, and their frame numbers (0 where not multi-frame)."""
-    uids = [
-        [value.rstrip(b"\0 ").decode("ascii", "replace") for value in values]
-        for values in opened.table.repeated(DERIVATION_SOURCE_UID)
-    ]
+    text: dict[bytes, str] = {}  # a source image is named by as many frames as there are segments in its slice
+    uids = []
+    for values in opened.table.repeated(DERIVATION_SOURCE_UID):
+        for value in values:
+            if value not in text:
+                text[value] = value.rstrip(b"\0 ").decode("ascii", "replace")
+        uids.append([text[value] for value in values])
     numbers = []
     for values, of_frame in zip(opened.table.repeated(DERIVATION_SOURCE_FRAME), uids, strict=True):
         firsts = [_first_number(value) for value in values]

@@ -14,9 +14,9 @@ import numpy as np
 
 from dicombridge.errors import DicomBridgeError, UnreadableError, UnsupportedError
 from dicombridge.multiframe import MultiFrame, open_multiframe
-from dicombridge.references import Reference, references_of, series_of_references
+from dicombridge.references import Reference, references_of_file, series_of_references
 from dicombridge.segmentation.planes import FrameStack, concatenated, frame_planes, place_stacks, source_uids
-from dicombridge.segmentation.segments import Segment, is_background, segments_of_file
+from dicombridge.segmentation.segments import SEGMENT_SEQUENCE, Segment, is_background, segments_of_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,10 +64,13 @@ class SegmentationFile:
         All that it refers to.
     warnings
         What is doubtful.
+    shadow
+        Header of its first file as it was encoded (:mod:`dicombridge.shadow`), without segments and frames.
     """
 
     path: str
     header: Any
+    shadow: str
     segmentation_type: str
     parts: list[MultiFrame]
     segment_numbers: NDArray[np.int64]
@@ -128,6 +131,7 @@ def open_segmentation(
     result = SegmentationFile(
         path=first.path,
         header=first.header,
+        shadow=first.shadow(without=(SEGMENT_SEQUENCE,)),
         segmentation_type=kind,
         parts=opened,
         segment_numbers=np.concatenate(numbers),
@@ -218,7 +222,7 @@ def _with_undescribed(segments: list[Segment], numbers: NDArray[np.int64], warni
 def _find_references(result: SegmentationFile) -> None:
     references: dict[str, Reference] = {}
     for opened in result.parts:
-        for reference in references_of(opened.header, opened.table):
+        for reference in references_of_file(opened):
             references.setdefault(reference.sop_instance_uid or reference.series_instance_uid, reference)
     result.references = list(references.values())
 

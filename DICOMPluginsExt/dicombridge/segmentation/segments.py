@@ -77,10 +77,9 @@ def segments_of_file(opened: MultiFrame) -> tuple[list[Segment], list[str]]:
     if not sequence:
         raise UnreadableError(path, "has no Segment Sequence, so nothing says what its segments are.")
     palette = _palette(header)
-    character_set = header.get("SpecificCharacterSet") or "ISO_IR 6"
-    if not isinstance(character_set, str):
-        character_set = "\\".join(character_set)
-    shadows = [bytes_to_text(raw, opened.implicit_vr, character_set) for raw in opened.raw_items(SEGMENT_SEQUENCE)]
+    shadows = [
+        bytes_to_text(raw, opened.implicit_vr, opened.character_set) for raw in opened.raw_items(SEGMENT_SEQUENCE)
+    ]
     segments: list[Segment] = []
     seen: set[int] = set()
     warnings: list[str] = []
