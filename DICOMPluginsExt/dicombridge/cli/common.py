@@ -229,7 +229,8 @@ def read_scene(path: str) -> Any:
         scene.SetURL(path)
         done = scene.Connect()
     else:
-        done = scene.ReadFromMRB(path)
+        # Absolute, because unpacking changes the working directory before the archive is opened.
+        done = scene.ReadFromMRB(str(Path(path).resolve()))
     if not done:
         raise UnreadableError(path, "this is not a scene that can be read (.mrb or .mrml).")
     return scene
@@ -242,7 +243,7 @@ def save_scene(scene: Any, path: str | Path) -> Path:
         raise DicomBridgeError(f"{target}: a scene is written as .mrb; please name the file so.")
     target.parent.mkdir(parents=True, exist_ok=True)
     # A folder beside the target: the name inside the archive is the file's, and renaming stays on one disk.
-    with tempfile.TemporaryDirectory(prefix=".dicombridge-", dir=target.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=".dicombridge-", dir=target.parent.resolve()) as folder:
         temporary = Path(folder) / target.name
         if not scene.WriteToMRB(os.fspath(temporary)) or not temporary.is_file():
             raise DicomBridgeError(f"{target}: the scene could not be written. Is there room on the disk?")
@@ -270,7 +271,9 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("BINARY", "LABELMAP", "FRACTIONAL"),
         help="segmentation type of a SEG (the type that it had, else BINARY)",
     )
-    parser.add_argument("--compression", metavar="NAME", help="none, RLE, JPEG-LS, JPEG2000 or deflate")
+    parser.add_argument(
+        "--compression", metavar="NAME", help="none, deflate, rle, jpeg-ls, jpeg-2000 or deflate-frames"
+    )
     parser.add_argument("--json", action="store_true", help="print the new files as JSON")
 
 

@@ -56,7 +56,7 @@ def transfer_syntax(compression: Any, bits: int) -> str:
         There is no such compression, or not for single bits.
     """
     compression = str(compression) if compression else None
-    uid = COMPRESSIONS.get(compression.lower() if compression else None, compression)
+    uid = {_plain(name): uid for name, uid in COMPRESSIONS.items()}.get(_plain(compression), compression)
     if uid not in COMPRESSIONS.values():
         names = ", ".join(name for name in COMPRESSIONS if name)
         raise ExportError(f"There is no compression {compression!r}; there are: {names}.")
@@ -66,6 +66,11 @@ def transfer_syntax(compression: Any, bits: int) -> str:
             "LABELMAP segmentation."
         )
     return str(uid)
+
+
+def _plain(name: str | None) -> str:
+    """Return a name without case and signs: JPEG2000, jpeg_2000 and jpeg-2000 are one."""
+    return "".join(filter(str.isalnum, (name or "").lower()))
 
 
 class Pixels:
