@@ -11,8 +11,9 @@ import pytest
 pytest.importorskip("slicer")
 pytest.importorskip("PIL")
 
-from dicombridge import geometry, preview, preview_slices
+from dicombridge import geometry, preview
 from dicombridge.errors import DicomBridgeError
+from dicombridge.preview import slices
 
 RED, GREEN = (1.0, 0.2, 0.1), (0.1, 0.9, 0.3)
 SHAPE = (20, 40, 50)
@@ -96,8 +97,8 @@ def _ras(affine: np.ndarray, index: tuple[float, float, float]) -> np.ndarray:
 def test_segment_is_where_it_projects(boxes: tuple[Any, Any, np.ndarray], view: str) -> None:
     node, _, affine = boxes
     subject = preview.subject_of_nodes([node])
-    plane = preview_slices.plane_of_view(subject, view, (300, 300))
-    picture = preview_slices.slice_picture(subject, plane)
+    plane = slices.plane_of_view(subject, view, (300, 300))
+    picture = slices.slice_picture(subject, plane)
     normal = np.cross(plane.right, plane.down)
     checked = 0
     # Every voxel near the plane, well inside a box or well outside all of them, has the colour that it must have.
@@ -124,8 +125,8 @@ def test_segment_is_where_it_projects(boxes: tuple[Any, Any, np.ndarray], view: 
 def test_outline_has_the_full_colour(boxes: tuple[Any, Any, np.ndarray]) -> None:
     node, _, _ = boxes
     subject = preview.subject_of_nodes([node])
-    plane = preview_slices.plane_of_view(subject, "acquisition", (300, 300))
-    picture = preview_slices.slice_picture(subject, plane).reshape(-1, 3)
+    plane = slices.plane_of_view(subject, "acquisition", (300, 300))
+    picture = slices.slice_picture(subject, plane).reshape(-1, 3)
     for colour in (RED, GREEN):
         exact = (np.abs(picture - np.array(colour) * 255).max(axis=1) <= 1).sum()
         assert 100 < exact < 2000
@@ -135,10 +136,10 @@ def test_plane_crosses_both_boxes_and_letters_tell_the_sides(boxes: tuple[Any, A
     node, _, _ = boxes
     subject = preview.subject_of_nodes([node])
     for view, right, down in (("axial", "L", "P"), ("coronal", "L", "I"), ("sagittal", "P", "I")):
-        plane = preview_slices.plane_of_view(subject, view, (100, 100))
-        assert (preview_slices.letters_of(plane.right), preview_slices.letters_of(plane.down)) == (right, down)
-    plane = preview_slices.plane_of_view(subject, "axial", (100, 100))
-    crossed = [region.name for region, _ in preview_slices._cut(*subject.layers[0], plane)]
+        plane = slices.plane_of_view(subject, view, (100, 100))
+        assert (slices.letters_of(plane.right), slices.letters_of(plane.down)) == (right, down)
+    plane = slices.plane_of_view(subject, "axial", (100, 100))
+    crossed = [region.name for region, _ in slices._cut(*subject.layers[0], plane)]
     assert crossed == ["Red", "Green"]
 
 
@@ -164,16 +165,16 @@ def test_probability_is_a_heat_overlay_on_the_image(scene: Any) -> None:
     subject = preview.subject_of_nodes([image, overlay])
     assert subject.heat is not None
     assert subject.image is not None
-    plane = preview_slices.plane_of_view(subject, "axial", (300, 300))
-    picture = preview_slices.slice_picture(subject, plane)
+    plane = slices.plane_of_view(subject, "axial", (300, 300))
+    picture = slices.slice_picture(subject, plane)
     inside = picture[plane.pixel_of(_ras(STRAIGHT, (10, 14, 10)))]
     outside = picture[plane.pixel_of(_ras(STRAIGHT, (10, 30, 40)))]
     background = outside.astype(float)
-    np.testing.assert_allclose(inside, background * 0.25 + np.array(preview_slices.heat_colour(1.0)) * 0.75, atol=1.5)
+    np.testing.assert_allclose(inside, background * 0.25 + np.array(slices.heat_colour(1.0)) * 0.75, atol=1.5)
 
 
 def test_surfaces_have_the_segments_colours_and_the_node_is_unchanged(boxes: tuple[Any, Any, np.ndarray]) -> None:
-    from dicombridge.preview3d import surface_picture
+    from dicombridge.preview.surfaces import surface_picture
 
     node, _, _ = boxes
     modified = node.GetSegmentation().GetMTime()

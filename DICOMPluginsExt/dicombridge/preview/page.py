@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dicombridge import preview_slices
+from dicombridge.preview import slices
 
 if TYPE_CHECKING:
-    from dicombridge.preview import Subject
-    from dicombridge.preview_slices import Plane
+    from dicombridge.preview.slices import Plane
+    from dicombridge.preview.subject import Subject
 
 __all__ = ["compose"]
 
@@ -74,7 +74,7 @@ def _panel_height(subject: Subject, view: str, panel_width: int) -> int:
     """Return the height at which the field of view fills the panel's width, within reason."""
     if view == "3d":
         return round(panel_width * 0.8)
-    plane = preview_slices.plane_of_view(subject, view, (100, 100))
+    plane = slices.plane_of_view(subject, view, (100, 100))
     extent = np.ptp(subject.frame.corners @ np.stack([plane.right, plane.down], axis=1), axis=0)
     return round(min(max(panel_width * extent[1] / extent[0], panel_width * 0.55), panel_width * 1.0))
 
@@ -83,11 +83,11 @@ def _panel(subject: Subject, view: str, size: tuple[int, int]) -> tuple[Any, str
     from PIL import Image, ImageDraw
 
     if view == "3d":
-        from dicombridge.preview3d import surface_picture
+        from dicombridge.preview.surfaces import surface_picture
 
         return Image.fromarray(surface_picture(subject.surfaces, size)), "3D, from the front and the patient's left"
-    plane = preview_slices.plane_of_view(subject, view, size)
-    picture = Image.fromarray(preview_slices.slice_picture(subject, plane, enlarge=_SMOOTH))
+    plane = slices.plane_of_view(subject, view, size)
+    picture = Image.fromarray(slices.slice_picture(subject, plane, enlarge=_SMOOTH))
     picture = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
     _draw_letters(ImageDraw.Draw(picture), plane, size)
     return picture, _caption(view, plane)
@@ -114,7 +114,7 @@ def _draw_letters(draw: Any, plane: Plane, size: tuple[int, int]) -> None:
         "md": ((columns / 2, rows - 6), plane.down),
     }
     for anchor, (place, direction) in places.items():
-        text = preview_slices.letters_of(np.asarray(direction))
+        text = slices.letters_of(np.asarray(direction))
         draw.text(
             place, text, font=_font(17), fill=(255, 255, 255), anchor=anchor, stroke_width=2, stroke_fill=(0, 0, 0)
         )
@@ -160,7 +160,7 @@ def _draw_legend(draw: Any, entries: list[Any], top: int, width: int, columns: i
 
 def _draw_heat_scale(draw: Any, left: float, middle: float) -> None:
     for step in range(66):
-        draw.line((left + step, middle - 8, left + step, middle + 8), fill=preview_slices.heat_colour(step / 65))
+        draw.line((left + step, middle - 8, left + step, middle + 8), fill=slices.heat_colour(step / 65))
 
 
 def _fitted(draw: Any, text: str, font: Any, room: float) -> str:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dicombridge.preview import voxel_points
+from dicombridge.preview.subject import voxel_points
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dicombridge.preview import Grid, Region, Subject
+    from dicombridge.preview.subject import Grid, Region, Subject
 
 __all__ = ["Plane", "heat_colour", "letters_of", "plane_of_view", "slice_picture"]
 

@@ -1,16 +1,10 @@
-"""Pictures of MRML nodes, for people who have no Slicer window at hand.
-
-:func:`render` cuts volumes and segmentations along planes, draws their surfaces, and writes one PNG. It needs no
-display: surfaces are rendered off-screen by VTK (:mod:`dicombridge.preview3d`), everything else is numpy and Pillow.
-"""
+"""What a picture of nodes shows, as plain values: an image, label layers, probabilities, and where they lie."""
 
 from __future__ import annotations
 
 import functools
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,9 +19,9 @@ __all__ = [
     "Grid",
     "Region",
     "Subject",
+    "default_views",
     "label_layers",
     "most_telling",
-    "render",
     "subject_of_nodes",
     "voxel_points",
 ]
@@ -120,57 +114,6 @@ class Subject:
         if self.image is not None:
             return self.image
         return self.layers[0][0] if self.layers else self.heat  # type: ignore[return-value]  # one of them is there
-
-
-def render(
-    nodes: Iterable[Any] | Any,
-    path: str | Path,
-    *,
-    views: Sequence[str] | None = None,
-    title: str | None = None,
-    width: int = 1200,
-) -> Path:
-    """Write one PNG of up to four panels that shows the nodes together.
-
-    Parameters
-    ----------
-    nodes
-        ``vtkMRMLSegmentationNode`` and ``vtkMRMLScalarVolumeNode``. A volume whose values are probabilities (floating
-        point from 0 to 1) becomes a heat overlay. Without a volume, the source volume of the first segmentation is
-        taken where the scene has it.
-    path
-        The PNG; it appears complete or not at all.
-    views
-        Panels in reading order, out of :data:`VIEWS`; chosen by the nodes where it is None.
-    title
-        Text at the top; the nodes' names where it is None.
-    width
-        Pixels.
-
-    Returns
-    -------
-    Path
-        The file.
-    """
-    from dicombridge.preview_page import compose
-
-    subject = subject_of_nodes(nodes)
-    if title is not None:
-        subject.title = title
-    chosen = tuple(views) if views is not None else default_views(subject)
-    unknown = [view for view in chosen if view not in VIEWS]
-    if unknown or not 1 <= len(chosen) <= 4:
-        raise DicomBridgeError(f"A preview has 1 to 4 views out of {', '.join(VIEWS)}, not {', '.join(chosen)!r}.")
-    picture = compose(subject, chosen, width)
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        picture.save(temporary, format="PNG", optimize=True)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return target
 
 
 def most_telling(nodes: Iterable[Any]) -> list[Any]:
