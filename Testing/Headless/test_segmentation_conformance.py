@@ -53,7 +53,10 @@ def segment_values(segment: Any) -> dict[str, Any]:
 
 
 def write_copies(data: Path, path: Path, count: int) -> None:
-    """Write a real object with so many segments, each of them the one that it had."""
+    """Write a real object with so many segments, each of them the one that it had, one above the other.
+
+    Side by side, because segments that all overlap have as many pairs as the square of their number.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = pydicom.dcmread(data)
@@ -62,7 +65,7 @@ def write_copies(data: Path, path: Path, count: int) -> None:
         frames, segment = list(dataset.PerFrameFunctionalGroupsSequence), dataset.SegmentSequence[0]
         dataset.SegmentSequence = [numbered(segment, "SegmentNumber", number + 1) for number in range(count)]
         dataset.PerFrameFunctionalGroupsSequence = [
-            of_segment(frame, number + 1) for number in range(count) for frame in frames
+            of_segment(frame, number + 1, 2.5 * len(frames) * number) for number in range(count) for frame in frames
         ]
         dataset.NumberOfFrames = count * len(frames)
         dataset.PixelData = np.packbits(np.tile(bits, count), bitorder="little").tobytes()
@@ -77,9 +80,11 @@ def numbered(item: Dataset, keyword: str, number: int) -> Dataset:
     return copy
 
 
-def of_segment(frame: Dataset, number: int) -> Dataset:
+def of_segment(frame: Dataset, number: int, higher: float) -> Dataset:
     copy = deepcopy(frame)
     copy.SegmentIdentificationSequence[0].ReferencedSegmentNumber = number
+    position = copy.PlanePositionSequence[0].ImagePositionPatient
+    position[2] = float(position[2]) + higher
     return copy
 
 

@@ -124,10 +124,19 @@ def outcome_of(kind: str, file: str, scene: Any, sources: Any, by_path: bool) ->
     except Exception as error:
         outcome.loaded, outcome.ours, outcome.message = type(error).__name__, False, _where(error)
     outcome.seconds = time.process_time() - began
-    outcome.memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    outcome.memory = _peak()
     if outcome.loaded != "ok" and (after := scene_state(scene)) != before:
         outcome.changed = f"scene: {sorted(set(before) ^ set(after))}"
     return outcome
+
+
+def _peak() -> int:
+    """Return the peak resident bytes of this process; on Linux, ru_maxrss would begin with those of the parent."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _where(error: BaseException) -> str:
