@@ -15,7 +15,6 @@ class DICOMBridgeSegmentationPluginClass(DICOMBridgePlugin):
     extraTags: ClassVar[dict[str, str]] = {
         "segmentationType": "0062,0001",
         "contentLabel": "0070,0080",
-        "instanceNumber": "0020,0013",
         "concatenationUID": "0020,9161",
     }
     exportTags: ClassVar[dict[str, str]] = {"SegmentationType": "BINARY", "ContentLabel": "", "ContentCreatorName": ""}

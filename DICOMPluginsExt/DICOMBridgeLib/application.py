@@ -37,10 +37,10 @@ def scene() -> Any:
 
 
 def database() -> Any:
-    """Return the DICOM database of the application; it exists from the end of the start-up on."""
+    """Return the DICOM database of the application; None before the end of the start-up, or without DICOM module."""
     import slicer
 
-    return slicer.dicomDatabase
+    return getattr(slicer, "dicomDatabase", None)
 
 
 def use_in_library() -> None:

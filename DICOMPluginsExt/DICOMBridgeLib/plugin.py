@@ -25,6 +25,16 @@ _SOP_CLASS_UID = "0008,0016"
 _SERIES_NUMBER = "0020,0011"
 _SERIES_DESCRIPTION = "0008,103E"
 
+# Of images, when an object is placed on them: else the database opens each of them for each of these.
+_PLACE_TAGS = {
+    "instanceNumber": "0020,0013",
+    "imageOrientationPatient": "0020,0037",
+    "frameOfReferenceUID": "0020,0052",
+    "rows": "0028,0010",
+    "columns": "0028,0011",
+    "pixelSpacing": "0028,0030",
+}
+
 # The export dialog lists the best exporter first. Slicer core offers a segmentation at 1.0 and a volume at up to 1.0,
 # whether it can be written or not; nothing in the dialog limits the value to 1.
 _EXPORT_CONFIDENCE = 1.05
@@ -59,7 +69,7 @@ class DICOMBridgePlugin(DICOMPlugin):
     """Modality (0008,0060) of what the kind exports."""
 
     extraTags: ClassVar[dict[str, str]] = {}
-    """What the kind's examination reads beyond the common tags; ``"GGGG,EEEE"``, hexadecimal digits in upper case."""
+    """What the kind asks the database for beyond the common tags; ``"GGGG,EEEE"``, hexadecimal digits in upper case."""
 
     exportTags: ClassVar[dict[str, str]] = {}
     """What the user can set in the export dialog beyond the common tags: DICOM keyword -> value to begin with."""
@@ -71,6 +81,7 @@ class DICOMBridgePlugin(DICOMPlugin):
         self.tags["sopClassUID"] = _SOP_CLASS_UID
         self.tags["seriesNumber"] = _SERIES_NUMBER
         self.tags["seriesDescription"] = _SERIES_DESCRIPTION
+        self.tags.update(_PLACE_TAGS)
         self.tags.update(self.extraTags)
 
     @property
@@ -89,9 +100,10 @@ class DICOMBridgePlugin(DICOMPlugin):
         for files in fileLists:
             if not files or not self._is_ours(files[0]):
                 continue
-            # DICOMUtils asks a second time after an empty answer, so that an empty answer is worth keeping, too.
+            # DICOMUtils asks a second time after an empty answer, so that an empty answer is worth keeping, too. A
+            # warning is not: the browser keeps its plugins, and what was missing may be imported or installed later.
             found = self.getCachedLoadables(files)
-            if found is None:
+            if found is None or any(loadable.warning for loadable in found):
                 found = self.examineFiles(files)
                 self.cacheLoadables(files, found)
             loadables += found

@@ -11,7 +11,6 @@ import logging
 import re
 import subprocess
 import sys
-from importlib import metadata
 
 from dicombridge.errors import DicomBridgeError
 
@@ -63,6 +62,8 @@ def ensure() -> None:
 
 
 def _is_met(name: str, versions: str) -> bool:
+    from importlib import metadata  # takes longer than all the rest of a hook
+
     try:
         return _numbers(metadata.version(name)) >= _numbers(versions.removeprefix(">="))
     except metadata.PackageNotFoundError:

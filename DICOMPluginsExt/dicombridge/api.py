@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dicombridge.errors import ExportError, UnreadableError, UnsupportedError
 from dicombridge.kinds import KINDS, Kind, kind_named, kind_of_sop_class, kinds_of_node_class
-from dicombridge.loadable import Loadable
-from dicombridge.scene import default_database, default_scene, transaction
+from dicombridge.loadable import Loadable, chosen
+from dicombridge.scene import default_database, default_scene, in_application, transaction
 from dicombridge.tolerance import naming, quiet
 
 if TYPE_CHECKING:
@@ -109,7 +110,9 @@ def load(
     DicomBridgeError
         Nothing could be loaded, and why.
     """
+    makes_scene = scene is None and not in_application()
     scene = default_scene() if scene is None else scene
+    _check_load_options(options)
     loadables, database, opened = _loadables_of(what, database)
     try:
         # One transaction around all: half of a folder is not what was asked for.
@@ -123,13 +126,34 @@ def load(
     finally:
         if opened is not None:
             opened.close()
-    if nodes:
+    if nodes and makes_scene:
         _keep_scene(nodes, scene)
     return nodes
 
 
+def _check_load_options(options: Iterable[str]) -> None:
+    """Refuse options that no kind has; one that another kind has is fine, because a folder may hold several kinds.
+
+    Raises
+    ------
+    UnsupportedError
+        No kind knows an option.
+    """
+    if not options:
+        return
+    known = {
+        parameter.name
+        for kind in KINDS
+        for parameter in inspect.signature(kind.room.load).parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    for name in options:
+        if name not in known:
+            raise UnsupportedError(f"Unknown option {name} of load; there are: {', '.join(sorted(known))}.")
+
+
 def _keep_scene(nodes: Sequence[Any], scene: Any) -> None:
-    """Keep a scene that the caller did not give alive for as long as its first node."""
+    """Keep a scene that nobody else holds; a node that holds its scene is never freed, so only such a scene."""
     nodes[0].dicombridge_scene = scene
 
 
@@ -147,14 +171,17 @@ def _loadables_of(
     if isinstance(what, Loadable):
         return [what], database if database is not None else default_database(), None
     if not isinstance(what, str | Path):
-        return list(what), database if database is not None else default_database(), None
-    if Path(what).exists():
+        several = list(what)
+        if not all(isinstance(one, Loadable) for one in several):
+            raise UnreadableError(several, "are not loadables; a path or a Series Instance UID is given alone.")
+        return several, database if database is not None else default_database(), None
+    if what != "" and Path(what).exists():  # Path("") would be the working directory
         return _loadables_of_path(Path(what), database)
     database = database if database is not None else default_database()
     if database is None or not database.filesForSeries(str(what)):
         reason = "is neither a file nor a folder"
         raise UnreadableError(what, f"{reason}." if database is None else f"{reason} nor a series of the database.")
-    found = [loadable for loadable in examine(database, str(what)) if loadable.selected]
+    found = chosen(examine(database, str(what)))
     return _some(what, found, database, [str(what)]), database, None
 
 
@@ -163,7 +190,7 @@ def _loadables_of_path(path: Path, database: Database | None) -> tuple[list[Load
 
     own = open_folder(path)
     try:
-        found = [loadable for loadable in examine(own) if loadable.selected]
+        found = chosen(examine(own))
         if not found and path.is_file():
             for file, reason in own.report.skipped:
                 raise UnreadableError(file, f"{reason}.")
@@ -248,7 +275,8 @@ def export(
     if not row.exports:
         raise UnsupportedError(f"{row.title} cannot be exported; these can: {_exporting()}.")
     database = default_database() if database is None else database
-    paths: list[Path] = row.room.export(nodes, Path(directory), database, progress, **options)
+    with quiet():  # what a loaded object has against the standard was said when it was loaded
+        paths: list[Path] = row.room.export(nodes, Path(directory), database, progress, **options)
     return paths
 
 

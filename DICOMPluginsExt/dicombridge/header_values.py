@@ -17,7 +17,19 @@ from typing import Any, BinaryIO
 from dicombridge.deflated import plain_source
 from dicombridge.errors import DicomBridgeError, UnreadableError
 from dicombridge.indexed_tags import INDEXED_TAGS
-from dicombridge.part10 import Buffer, NeedsPydicom, TruncatedError, elements, read_layout
+from dicombridge.part10 import (
+    DEFLATED_EXPLICIT_VR,
+    EXPLICIT_VR_BIG_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    LONG_VRS,
+    SHORT_VRS,
+    UNDEFINED_LENGTH,
+    Buffer,
+    NeedsPydicom,
+    TruncatedError,
+    elements,
+    read_layout,
+)
 
 __all__ = ["HeaderValues", "read_indexed_values", "read_values_up_to", "tag_key", "tag_number"]
 
@@ -28,9 +40,7 @@ LONGEST_TEXT = 64 * 1024
 PIXEL_GROUP = 0x7FE0
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
-DEFLATED = "1.2.840.10008.1.2.1.99"
-BIG_ENDIAN = "1.2.840.10008.1.2.2"
-IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+_UNUSUAL_ENCODINGS = {DEFLATED_EXPLICIT_VR: "deflated", EXPLICIT_VR_BIG_ENDIAN: "in big endian byte order"}
 
 StopBefore = Callable[[int], bool]
 
@@ -40,8 +50,6 @@ _START = struct.Struct("<HH2sH").unpack_from
 _START_LONG = struct.Struct("<HH4xL").unpack_from
 _START_IMPLICIT = struct.Struct("<HHL").unpack_from
 _LONG = struct.Struct("<L").unpack_from
-_LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _CHARACTER_SET_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _WHOLE_TEXT_VRS = frozenset({"LT", "ST", "UR", "UT"})
 _NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
@@ -130,7 +138,9 @@ def _read(path: str, stop_before: StopBefore, indexed_only: bool) -> HeaderValue
         except (NeedsPydicom, TruncatedError, struct.error, ValueError) as declined:
             header = _read_with_pydicom(path, file, size, stop_before, indexed_only)
             syntax = header.values.get("0002,0010", "")
-            encoding = {DEFLATED: "deflated", BIG_ENDIAN: "in big endian byte order"}.get(syntax)
+            encoding = {DEFLATED_EXPLICIT_VR: "deflated", EXPLICIT_VR_BIG_ENDIAN: "in big endian byte order"}.get(
+                syntax
+            )
             header.add_note(f"is {encoding}" if encoding else f"is not quite as the standard says ({declined})")
     if not header.values:
         if not _has_prefix(head):
@@ -190,7 +200,7 @@ def _read_indexed(file: BinaryIO, head: bytes, buffer: Buffer, size: int) -> Hea
     syntax = header.values.get("0002,0010", "")
     if position < 0 and len(head) == size:
         raise NeedsPydicom("it is cut short within its header")
-    if position < 0 or not syntax or syntax in (DEFLATED, BIG_ENDIAN):
+    if position < 0 or not syntax or syntax in (DEFLATED_EXPLICIT_VR, EXPLICIT_VR_BIG_ENDIAN):
         raise NeedsPydicom(f"transfer syntax {syntax!r}")
     found.clear()
     implicit_vr = syntax == IMPLICIT_VR_LITTLE_ENDIAN
@@ -225,14 +235,14 @@ def _walk_indexed(
         if implicit_vr:
             (length,) = _LONG(buffer, position + 4)
             vr = b""
-        elif vr in _LONG_VRS:
+        elif vr in LONG_VRS:
             if position + 12 > available:
                 return -1
             (length,) = _LONG(buffer, start)
             start += 4
-        elif vr not in _SHORT_VRS:
+        elif vr not in SHORT_VRS:
             raise NeedsPydicom(f"VR {vr!r} of element {tag_key(tag)}")
-        if length == 0xFFFFFFFF:
+        if length == UNDEFINED_LENGTH:
             try:
                 position = next(elements(buffer, position, available, implicit_vr)).next
             except TruncatedError:
@@ -255,7 +265,7 @@ def _tail_note(file: BinaryIO, buffer: Buffer, position: int, implicit_vr: bool,
     if position < 0 or position + width > size:
         return "is cut short within its header"
     group, element, length = (_START_IMPLICIT if implicit_vr else _START_LONG)(buffer, position)
-    if group == PIXEL_GROUP and element == 0x10 and length != 0xFFFFFFFF:
+    if group == PIXEL_GROUP and element == 0x10 and length != UNDEFINED_LENGTH:
         there = size - position - width
         return "" if there >= length else f"is cut short: {there} of {length} bytes of its pixel data are there"
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
@@ -276,7 +286,9 @@ def _walk_tail(whole: mmap.mmap, implicit_vr: bool, position: int, size: int) ->
         position = found if found > 0 else position
     if whole[position : position + 4] == b"\xe0\x7f\x10\x00" and not implicit_vr:
         (length,) = struct.unpack_from("<L", whole, position + 8)
-        if length == 0xFFFFFFFF:  # frames are not walked: the delimiter is at the end, or trailing elements follow it
+        if (
+            length == UNDEFINED_LENGTH
+        ):  # frames are not walked: the delimiter is at the end, or trailing elements follow it
             end = whole.rfind(b"\xfe\xff\xdd\xe0", max(position, size - FIRST_READ))
             if end < 0:
                 raise TruncatedError("its compressed pixel data has no end")
@@ -308,12 +320,12 @@ def _read_with_pydicom(
                 if not (indexed_only and tag not in INDEXED_TAGS):
                     decoder.add(tag, vr, value)
             if source is not path:
-                header.values["0002,0010"] = DEFLATED
+                header.values["0002,0010"] = DEFLATED_EXPLICIT_VR
         except (DicomBridgeError, OSError):
             raise
         except Exception as error:  # whatever damaged data does to pydicom is a damaged file
             raise UnreadableError(path, f"cannot be read as DICOM ({error or type(error).__name__})") from error
-    if header.values.get("0002,0010") == BIG_ENDIAN and indexed_only:
+    if header.values.get("0002,0010") == EXPLICIT_VR_BIG_ENDIAN and indexed_only:
         header.notes.extend(_big_endian_tail(file, size))
     return header
 
@@ -341,7 +353,7 @@ def _big_endian_tail(file: BinaryIO, size: int) -> list[str]:
     if len(start) == 12:
         group, element, _vr, length = struct.unpack(">HH4sL", start)
         there = size - position - 12
-        if (group, element) == (PIXEL_GROUP, 0x10) and length != 0xFFFFFFFF and there < length:
+        if (group, element) == (PIXEL_GROUP, 0x10) and length != UNDEFINED_LENGTH and there < length:
             return [f"is cut short: {there} of {length} bytes of its pixel data are there"]
     return []
 

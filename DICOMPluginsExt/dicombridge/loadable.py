@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Loadable"]
+__all__ = ["Loadable", "chosen"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -50,3 +54,12 @@ class Loadable:
     kind: str = ""
     seriesInstanceUID: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+
+
+def chosen(offered: Sequence[Loadable]) -> list[Loadable]:
+    """Return the selected loadables, or all where none is: then loading them tells why."""
+    selected = [loadable for loadable in offered if loadable.selected]
+    for loadable in offered if selected else ():
+        if loadable.warning and not loadable.selected:
+            _log.warning("%s: was left out. %s", loadable.files[0], loadable.warning)
+    return selected or list(offered)

@@ -17,7 +17,11 @@ from dicombridge.errors import DicomBridgeError
 
 __all__ = [
     "DEFLATED_EXPLICIT_VR",
+    "EXPLICIT_VR_BIG_ENDIAN",
     "EXPLICIT_VR_LITTLE_ENDIAN",
+    "IMPLICIT_VR_LITTLE_ENDIAN",
+    "LONG_VRS",
+    "SHORT_VRS",
     "TRANSFER_SYNTAX_UID",
     "Buffer",
     "Element",
@@ -36,7 +40,7 @@ Buffer = bytes | mmap.mmap
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 DEFLATED_EXPLICIT_VR = "1.2.840.10008.1.2.1.99"
-_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 ITEM = 0xFFFEE000
 ITEM_DELIMITER = 0xFFFEE00D
@@ -50,11 +54,10 @@ MAXIMUM_DEPTH = 64
 _TAG = Struct("<HH").unpack_from
 _LONG = Struct("<L").unpack_from
 _SHORT = Struct("<H").unpack_from
-_LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
-_SHORT_VRS = frozenset(
-    {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS"}
-    | {b"ST", b"TM", b"UI", b"UL", b"US"}
-)
+LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+"""Value representations whose length has 32 bits in explicit VR (PS3.5 7.1.2)."""
+SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+"""Those whose length has 16 bits."""
 
 
 class NeedsPydicom(DicomBridgeError):
@@ -152,10 +155,10 @@ def elements(
             value = position + 8
         else:
             vr = buffer[position + 4 : position + 6]
-            if vr in _SHORT_VRS:
+            if vr in SHORT_VRS:
                 (length,) = _SHORT(buffer, position + 6)
                 value = position + 8
-            elif vr in _LONG_VRS:
+            elif vr in LONG_VRS:
                 if position + 12 > stop:
                     raise TruncatedError(f"element {tag:08X} is cut at offset {position}")
                 (length,) = _LONG(buffer, position + 8)
@@ -254,7 +257,7 @@ def read_layout(buffer: Buffer, stop_before: Callable[[int], bool] | None = None
     partial = size is not None and size > available
     meta: dict[int, Span] = {}
     uid, position = _begin(buffer, meta)
-    if uid in (DEFLATED_EXPLICIT_VR, _BIG_ENDIAN):
+    if uid in (DEFLATED_EXPLICIT_VR, EXPLICIT_VR_BIG_ENDIAN):
         raise NeedsPydicom(f"transfer syntax {uid}")
     implicit_vr = uid == IMPLICIT_VR_LITTLE_ENDIAN
     spans: dict[int, Span] = {}
@@ -329,6 +332,6 @@ def _guess_syntax(buffer: Buffer, position: int) -> str:
     if group not in (0x0008, 0x0002) or number > 0x2000:
         raise NeedsPydicom("does not begin as a DICOM dataset does")
     vr = bytes(buffer[position + 4 : position + 6])
-    if vr in _SHORT_VRS or vr in _LONG_VRS:
+    if vr in SHORT_VRS or vr in LONG_VRS:
         return EXPLICIT_VR_LITTLE_ENDIAN
     return IMPLICIT_VR_LITTLE_ENDIAN

@@ -5,12 +5,13 @@ from __future__ import annotations
 import atexit
 import functools
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["default_database", "default_scene", "new_scene", "transaction", "use_application"]
+__all__ = ["default_database", "default_scene", "in_application", "new_scene", "transaction", "use_application"]
 
 _application: dict[str, Callable[[], Any]] = {}
 
@@ -20,9 +21,14 @@ def use_application(scene: Callable[[], Any], database: Callable[[], Any]) -> No
     _application.update(scene=scene, database=database)
 
 
+def in_application() -> bool:
+    """Whether there is a running Slicer, whose scene is the default."""
+    return "scene" in _application
+
+
 def default_scene() -> Any:
     """Return the application's scene inside Slicer, a new scene elsewhere."""
-    return _application["scene"]() if "scene" in _application else new_scene()
+    return _application["scene"]() if in_application() else new_scene()
 
 
 def default_database() -> Any | None:
@@ -48,9 +54,15 @@ def new_scene() -> Any:
     scene.SetDataIOManager(data_io)
     logic = slicer.vtkSlicerSegmentationsModuleLogic()
     logic.SetMRMLScene(scene)
-    # The scene observes its logics but does not own them: without this they end with this function.
-    scene.dicombridge_keeps = (cache, data_io, logic)
+    # The scene owns none of these: without this they end with this function.
+    scene.dicombridge_keeps = (cache, data_io)
+    # The logic holds the scene, so as an attribute it would keep the scene forever.
+    weakref.finalize(scene, _let_go, logic)
     return scene
+
+
+def _let_go(logic: Any) -> None:
+    """End a logic together with its scene: this call's argument is all that holds it."""
 
 
 @functools.cache

@@ -147,11 +147,21 @@ def test_examine_rejects_others_without_loading_the_room(
 
 
 def test_examine_is_cached(slicer_app: SlicerStandIn, room: Room) -> None:
+    room.warning = ""
     plugin = plugin_of(slicer_app)
     files = slicer_app.database.filesForSeries(SEG_SERIES)
     first = plugin.examineForImport([files])
     assert plugin.examineForImport([files])[0] is first[0], "the browser's edits are on this object"
     assert len(room.calls) == 1
+
+
+def test_a_warning_is_not_kept(slicer_app: SlicerStandIn, room: Room) -> None:
+    """The browser keeps its plugins; the images may be imported between two looks."""
+    plugin = plugin_of(slicer_app)
+    files = slicer_app.database.filesForSeries(SEG_SERIES)
+    assert [loadable.warning for loadable in plugin.examineForImport([files])] == ["guessed"]
+    room.warning = ""
+    assert [loadable.warning for loadable in plugin.examineForImport([files])] == [""]
 
 
 @pytest.mark.parametrize("failure", [UnreadableError("seg.dcm", "is cut short"), KeyError("x"), MemoryError()])

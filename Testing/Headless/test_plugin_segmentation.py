@@ -97,6 +97,16 @@ def test_examine_asks_for_cached_tags_only(session: Session) -> None:
     assert {tag for _, tag in session.database._asked} <= set(plugin.tags.values())
 
 
+def test_load_asks_for_cached_tags_only(session: Session) -> None:
+    """Unless the images have to be told apart first."""
+    plugin = session.app.modules.dicomPlugins[HOOK]()
+    several = len(dicombridge.examine(session.database, series=session.source_uid)) > 1
+    session.database._asked.clear()
+    session.load()
+    asked = {tag for _, tag in session.database._asked}
+    assert (asked <= set(plugin.tags.values())) is not several
+
+
 def test_load(session: Session) -> None:
     (node,) = session.load("My organs")
     assert node.GetName() == "My organs"

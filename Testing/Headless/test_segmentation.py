@@ -30,7 +30,7 @@ from support.seg_nodes import (
 )
 
 import dicombridge
-from dicombridge.errors import UnsupportedError
+from dicombridge.errors import DicomBridgeError, UnsupportedError
 
 # Every segmentation of patient images in the test data, and the folder of its source images ("": not public).
 OBJECTS = {
@@ -320,3 +320,28 @@ def test_everything_at_once(data: Path, scene: Any) -> None:
     ]
     segmentation = next(node for node in nodes if node.IsA("vtkMRMLSegmentationNode"))
     assert segmentation.GetNodeReference("referenceImageGeometryRef") is not None
+
+
+def test_slides_of_a_folder_are_left_out(data: Path, scene: Any, tmp_path: Path, caplog: Any) -> None:
+    """What cannot be loaded is not selected, and said; the rest of the folder loads."""
+    for name in (*SLIDES, "seg_image_ct_binary.dcm"):
+        found = next(path for path in data.glob("seg/highdicom*/*.dcm") if path.name == name)
+        (tmp_path / name).symlink_to(found)
+    nodes = dicombridge.load(tmp_path, scene=scene)
+    assert [node.GetClassName() for node in nodes] == ["vtkMRMLSegmentationNode"]
+    assert [name for name in SLIDES if f"{name}: was left out" not in caplog.text] == []
+
+
+@pytest.mark.parametrize(
+    ("what", "options", "message"),
+    [
+        ("", {}, "neither a file nor a folder"),  # not the working directory
+        (["some.dcm"], {}, "are not loadables"),
+        ("seg/highdicom/seg_image_ct_binary.dcm", {"treshold": 0.3}, "Unknown option treshold of load; there are"),
+    ],
+)
+def test_what_cannot_be_meant(data: Path, scene: Any, what: Any, options: dict[str, Any], message: str) -> None:
+    before = scene.GetNumberOfNodes()
+    with pytest.raises(DicomBridgeError, match=message):
+        dicombridge.load(data / what if isinstance(what, str) and what else what, scene=scene, **options)
+    assert scene.GetNumberOfNodes() == before

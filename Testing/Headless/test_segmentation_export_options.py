@@ -235,6 +235,42 @@ def test_fractions_of_a_segmentation(scene: Any, tmp_path: Path, caplog: pytest.
     assert "'Volume' were not written" in caplog.text or "not the volumes 'Volume'" in caplog.text
 
 
+def test_labels_edited_beside_fractions(scene: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The labels are not written, which a person who painted them has to be told."""
+    values = np.random.default_rng(9).random((2, *SHAPE), np.float32)
+    volumes = [volume_node(scene, one, name=name) for one, name in zip(values, NAMES, strict=True)]
+    (path,) = dicombridge.export(volumes, tmp_path / "in")
+    node, *fractions = dicombridge.load(path, scene=scene, threshold=1 / 3)
+    caplog.clear()
+    exported([node, *fractions], tmp_path)
+    assert "threshold" not in caplog.text
+    spleen = node.GetSegmentation().GetSegment("Segment_2")
+    array_of_image(spleen.GetRepresentation("Binary labelmap"))[2] = spleen.GetLabelValue()
+    exported([node, *fractions], tmp_path / "edited")
+    assert "The labels of 'Spleen' are no longer what the threshold gives" in caplog.text
+
+
+def test_images_are_no_fractions(scene: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """All nodes of a folder may be given, its images among them."""
+    ct_series(tmp_path / "ct", [(0, 0, place * 2) for place in range(SHAPE[0])])
+    images = dicombridge.load(tmp_path / "ct", scene=scene)
+    masks = masks_of(1, NAMES)
+    nodes = [segmentation_node(scene, masks), segmentation_node(scene, masks)]
+    assert len(dicombridge.export([*images, *nodes], tmp_path / "two", kind="SEG")) == 2
+    dataset = exported([*images, nodes[0]], tmp_path, kind="SEG", segmentation_type="FRACTIONAL")
+    assert [item.SegmentLabel for item in dataset.SegmentSequence] == list(NAMES)
+    assert "not the volumes" not in caplog.text
+
+
+def test_nothing_would_be_left(scene: Any, tmp_path: Path) -> None:
+    """Other voxels than those of the source images, and none of them in the images."""
+    ct_series(tmp_path / "ct", [(5000, 0, place * 2) for place in range(4)])
+    node = segmentation_node(scene, masks_of(1, NAMES))
+    with pytest.raises(ExportError, match=r"No label of .* lies in the source images"):
+        dicombridge.export(node, tmp_path / "out", source=tmp_path / "ct")
+    assert exported(node, tmp_path, source=tmp_path / "ct", grid="own").NumberOfFrames > 1
+
+
 def test_refused_fractions(scene: Any, tmp_path: Path) -> None:
     good = volume_node(scene, np.zeros(SHAPE, np.float32), name="good")
 

@@ -361,6 +361,21 @@ def test_losses_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     assert "DigitalSignaturesSequence" not in pydicom.dcmread(written)
 
 
+def test_references_that_are_no_uids(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Damaged ones cannot be written; the others can."""
+    path, _, dataset = rich(tmp_path)
+    images = dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    before = len(images)
+    images[0].ReferencedSOPClassUID = "1.2.3.4.5.6.7.8"
+    save(dataset, path)
+    path.write_bytes(path.read_bytes().replace(b"1.2.3.4.5.6.7.8", b"1.2.3.4.\xe6.6.7.8"))
+    (written,) = dicombridge.export(load(path, None)[0], tmp_path / "out")
+    peers.assert_valid(written, tmp_path)
+    assert "invalid UIDs were left out" in caplog.text
+    series = read(written).ReferencedSeriesSequence[0]
+    assert len(series.ReferencedInstanceSequence) == before - 1
+
+
 def test_cropped_segmentation_keeps_its_references(tmp_path: Path) -> None:
     """Without the images at hand, the images of a slice are found by where the slice lies, not by its number."""
     import slicer

@@ -149,12 +149,13 @@ def choose(database: Any, kind: str | None) -> list[Any]:
     """Return the best loadable of each series, images first, so that what refers to them finds them."""
     import dicombridge
     from dicombridge.kinds import kind_named
+    from dicombridge.loadable import chosen
 
     wanted = kind_named(kind).name if kind else None
     # Two paths of one series would offer it twice.
-    offered = {tuple(loadable.files): loadable for loadable in dicombridge.examine(database) if loadable.selected}
-    chosen = [loadable for loadable in offered.values() if wanted is None or loadable.kind == wanted]
-    return sorted(chosen, key=lambda loadable: loadable.kind != "IMAGE")
+    offered = {tuple(loadable.files): loadable for loadable in dicombridge.examine(database)}
+    fitting = [loadable for loadable in offered.values() if wanted is None or loadable.kind == wanted]
+    return sorted(chosen(fitting), key=lambda loadable: loadable.kind != "IMAGE")
 
 
 def load_all(paths: Sequence[str], scene: Any, kind: str | None = None, **options: Any) -> list[tuple[Any, list[Any]]]:

@@ -347,7 +347,7 @@ def _write_seg(
         source_images=[dcmread(file) for file in source.files],
         pixel_array=pixels.astype(np.float64) if kind == "FRACTIONAL" else pixels.astype(np.uint8),
         segmentation_type=kind,
-        segment_descriptions=[_description(name, index, label) for index, label in enumerate(labels, start=1)],
+        segment_descriptions=[_description(index, label) for index, label in enumerate(labels, start=1)],
         series_instance_uid=phantom_uid(f"series/{name}"),
         series_number=number,
         sop_instance_uid=phantom_uid(f"instance/{name}"),
@@ -366,7 +366,7 @@ def _write_seg(
     return Truth(name, file, kind, source, segments)
 
 
-def _description(series_name: str, number: int, label: str) -> Any:
+def _description(number: int, label: str) -> Any:
     import highdicom as hd
     from highdicom.color import CIELabColor
     from pydicom.sr.coding import Code

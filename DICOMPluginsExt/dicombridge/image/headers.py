@@ -7,10 +7,8 @@ same. Values come from a database's tag cache (single-frame only: a cache holds 
 from __future__ import annotations
 
 import functools
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from dicombridge.deflated import plain_source
 from dicombridge.errors import DicomBridgeError, GeometryError, UnreadableError
 from dicombridge.geometry import plausible, unit_normal
 from dicombridge.image.enhanced import frame_values
+from dicombridge.tolerance import quiet
 
 __all__ = [
     "MULTI_FRAME_CLASSES",
@@ -26,9 +25,7 @@ __all__ = [
     "Plane",
     "database_values",
     "planes_of_file",
-    "quiet",
     "read_dataset",
-    "reading",
     "text_of",
 ]
 
@@ -118,8 +115,8 @@ class Plane:
         ImageOrientationPatient (6,) and ImagePositionPatient (3,), LPS mm; None if absent.
     stack
         StackID of a frame (PS3.3 C.7.6.16.2.2); frames of two stacks never share a volume.
-    marks
-        What may tell this plane from another one at the same position, in words, the most telling first.
+    ask_marks
+        Returns :attr:`marks`: many values, each of which may cost a database a look into the file, and seldom wanted.
     """
 
     path: str
@@ -133,7 +130,12 @@ class Plane:
     position: tuple[float, ...] | None
     instance_number: int | None
     stack: str = ""
-    marks: Mapping[str, str] = field(default_factory=dict)
+    ask_marks: Callable[[], Mapping[str, str]] = dict
+
+    @functools.cached_property
+    def marks(self) -> Mapping[str, str]:
+        """What may tell this plane from another one at the same position, in words, the most telling first."""
+        return self.ask_marks()
 
     @property
     def lacks(self) -> str:
@@ -155,32 +157,6 @@ class Plane:
 @functools.lru_cache(maxsize=64)
 def _normal(orientation: tuple[float, ...]) -> Any:
     return unit_normal(orientation)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep pydicom's warnings about odd values to ourselves: what matters is checked and reported by us."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@contextmanager
-def reading(path: str) -> Iterator[None]:
-    """Turn whatever pydicom raises while it converts the values of a damaged file into our error, without warnings.
-
-    Raises
-    ------
-    UnreadableError
-        Instead of any error that is not ours.
-    """
-    try:
-        with quiet():
-            yield
-    except DicomBridgeError:
-        raise
-    except Exception as error:  # pydicom converts values late and raises many kinds of errors for bad ones
-        raise UnreadableError(path, f"is damaged ({error})") from error
 
 
 def numbers(text: str, count: int) -> tuple[float, ...] | None:
@@ -275,7 +251,7 @@ def plane_of_values(path: str, value: Callable[[str], str]) -> Plane:
         orientation=directions(numbers(value("ImageOrientationPatient"), 6)),
         position=near(numbers(value("ImagePositionPatient"), 3)),
         instance_number=whole(value("InstanceNumber")),
-        marks={words: text for keyword, words in _MARKS.items() if (text := value(keyword))},
+        ask_marks=functools.partial(_marks_of_values, value),
     )
 
 
@@ -306,10 +282,18 @@ def planes_of_file(path: str, dataset: Any) -> list[Plane]:
                 position=near(numbers(values["position"], 3)),
                 instance_number=first.instance_number,
                 stack=values["stack"],
-                marks={key: text for key, text in values.items() if key not in _PLACE and text},
+                ask_marks=functools.partial(_marks_of_frame, values),
             )
         )
     return planes
+
+
+def _marks_of_values(value: Callable[[str], str]) -> Mapping[str, str]:
+    return {words: text for keyword, words in _MARKS.items() if (text := value(keyword))}
+
+
+def _marks_of_frame(values: Mapping[str, str]) -> Mapping[str, str]:
+    return {words: text for words, text in values.items() if words not in _PLACE and text}
 
 
 _PLACE = frozenset({"spacing", "orientation", "position", "stack"})

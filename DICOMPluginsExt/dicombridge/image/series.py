@@ -19,12 +19,12 @@ from dicombridge.image.headers import (
     plane_of_values,
     planes_of_file,
     read_dataset,
-    reading,
 )
 from dicombridge.image.quantities import quantity_and_units
 from dicombridge.image.stacks import Stack, find_stacks
 from dicombridge.image.voxels import Encoding, Progress, encodings_of_file, fill
 from dicombridge.kinds import kind_named
+from dicombridge.tolerance import reading
 
 if TYPE_CHECKING:
     from highdicom import VolumeGeometry

@@ -11,9 +11,10 @@ import numpy as np
 
 from dicombridge.errors import UnreadableError, UnsupportedError
 from dicombridge.image.enhanced import frame_groups, group_item
-from dicombridge.image.headers import MULTI_FRAME_CLASSES, Plane, numbers, quiet, read_dataset, reading, text_of, whole
+from dicombridge.image.headers import MULTI_FRAME_CLASSES, Plane, numbers, read_dataset, text_of, whole
 from dicombridge.image.quantities import windows
 from dicombridge.image.stacks import Stack
+from dicombridge.tolerance import quiet, reading
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray

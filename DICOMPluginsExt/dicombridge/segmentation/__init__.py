@@ -2,7 +2,10 @@
 
 ========== ==================================================================
 examine    what can be loaded
-reading    dataset -> plain values: segments, planes, frames
+reading    dataset -> plain values, put together
+segments   segment items <-> plain values
+planes     where the frames lie, and the grids that they form
+layers     which segments can share a label layer
 labels     frames -> label layers or fractions (numpy)
 nodes      segments and layers <-> ``vtkSegmentation``
 loading    the load half, put together

@@ -85,7 +85,7 @@ def _look_into(loadable: Loadable, database: Database) -> None:
     loadable.tooltip = _tooltip(header, loadable.tooltip)
     if "TotalPixelMatrixColumns" in header:
         loadable.warning = "This is a segmentation of a whole slide image, which this version cannot load."
-        loadable.confidence = 0.1
+        loadable.selected, loadable.confidence = False, 0.1
     elif references and not any(database.fileForInstance(uid) for uid in loadable.referencedInstanceUIDs):
         loadable.warning = (
             "The images that it was made on are not in the database; the segmentation will have a grid of its own."

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from dicombridge.errors import ExportError
 from dicombridge.segmentation.frames import binary_frames, dimension_modules, functional_groups, shared_groups
 from dicombridge.segmentation.header import Identity, new_header, set_references, set_source_images, split_options
-from dicombridge.segmentation.nodes import BACKGROUND_ATTRIBUTE, FRACTION_ROLE
+from dicombridge.segmentation.nodes import BACKGROUND_ATTRIBUTE, FRACTION_ROLE, SEGMENT_ID_ATTRIBUTE
 from dicombridge.segmentation.preparing import Content, content_of, type_of
 from dicombridge.segmentation.segments import Segment, segment_item
 from dicombridge.segmentation.source import (
@@ -58,6 +58,7 @@ def export(
     nodes
         ``vtkMRMLSegmentationNode``, and ``vtkMRMLScalarVolumeNode`` of fractions (0 to 1). Volumes of a segmentation
         that is among the nodes, or that names them, become its FRACTIONAL frames; others become an object of their own.
+        Beside a segmentation, volumes of DICOM images are passed over.
     directory
         Where to write; made if it does not exist. Nothing is left there where anything fails.
     database
@@ -73,7 +74,8 @@ def export(
         where it is not given. Without any source, the object has a frame of reference of its own.
     grid : {None, "source", "own"}
         Voxels of the source images, or of the segmentation. By default those of the source images where they are known,
-        with further frames where labels lie beyond the images; ``"source"`` cuts such labels off.
+        with further frames where labels lie beyond the images; ``"source"`` cuts such labels off, and so does
+        resampling, where the labels have other voxels than the images.
     fractional_type : {"PROBABILITY", "OCCUPANCY"}
         As the node was loaded, or PROBABILITY.
     **options
@@ -159,11 +161,19 @@ def _jobs(nodes: Sequence[Any]) -> list[tuple[Any, list[Any]]]:
         jobs.append((node, [volume for volume in named if volume is not None]))
     claimed = [volume for _, of_node in jobs for volume in of_node]
     free = [volume for volume in volumes if volume not in claimed]
+    if segmentations:
+        # All that came from a folder may be given: its images are no fractions.
+        free = [volume for volume in free if not _is_image(volume)]
     if free and len(segmentations) == 1:
         jobs[0][1].extend(free)
     elif free:
         jobs.append((free[0], free))
     return jobs
+
+
+def _is_image(volume: Any) -> bool:
+    """Whether a volume was loaded from DICOM images, and is not said to be the fractions of a segment."""
+    return not volume.GetAttribute(SEGMENT_ID_ATTRIBUTE) and bool(volume.GetAttribute("DICOM.instanceUIDs"))
 
 
 @dataclass(frozen=True)

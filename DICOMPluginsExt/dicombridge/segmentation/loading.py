@@ -22,6 +22,7 @@ from dicombridge.segmentation.nodes import (
     FRACTION_ROLE,
     SEGMENT_ID_ATTRIBUTE,
     SOURCES_ATTRIBUTE,
+    THRESHOLD_ATTRIBUTE,
     TYPE_ATTRIBUTE,
     LabelImages,
     add_segments,
@@ -153,7 +154,7 @@ def _add_nodes(scene: Any, name: str, result: SegmentationFile, one: _Painted, t
     item = add_series(scene, node, attributes)
     fraction_nodes = [_add_fraction(scene, node, item, result, one, number, ids[number]) for number in one.fractions]
     if fraction_nodes:
-        node.SetAttribute("DICOMBridge.FractionThreshold", f"{threshold:g}")
+        node.SetAttribute(THRESHOLD_ATTRIBUTE, f"{threshold:g}")
     return [node, *fraction_nodes]
 
 

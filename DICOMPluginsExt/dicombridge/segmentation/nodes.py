@@ -27,6 +27,7 @@ __all__ = [
     "FRACTION_ROLE",
     "SEGMENT_ID_ATTRIBUTE",
     "SOURCES_ATTRIBUTE",
+    "THRESHOLD_ATTRIBUTE",
     "TYPE_ATTRIBUTE",
     "LabelImages",
     "add_segments",
@@ -42,6 +43,7 @@ TYPE_ATTRIBUTE = "DICOMBridge.SegmentationType"
 SOURCES_ATTRIBUTE = "DICOMBridge.SourceInstances"
 BACKGROUND_ATTRIBUTE = "DICOMBridge.BackgroundSegment"
 SEGMENT_ID_ATTRIBUTE = "DICOMBridge.SegmentID"
+THRESHOLD_ATTRIBUTE = "DICOMBridge.FractionThreshold"
 FRACTION_ROLE = "DICOMBridge.FractionVolume"
 """Node reference role: from the segmentation to the volumes of fractions that it was made from."""
 

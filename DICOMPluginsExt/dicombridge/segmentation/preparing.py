@@ -17,6 +17,7 @@ from dicombridge.segmentation.frames import Frame
 from dicombridge.segmentation.frames import slices_by_label as find_slices
 from dicombridge.segmentation.nodes import (
     SEGMENT_ID_ATTRIBUTE,
+    THRESHOLD_ATTRIBUTE,
     TYPE_ATTRIBUTE,
     remembered_number,
     segment_of_node,
@@ -137,6 +138,12 @@ def content_of(
     if target is None:
         raise ExportError(f"{node.GetName()!r} has no voxels.")
     fractions = _fractions(volumes, numbers)
+    edited = _edited(node, segments, arrays, fractions)
+    if edited:
+        warnings.append(
+            f"The labels of {', '.join(map(repr, edited))} are no longer what the threshold gives; the fractions were "
+            "written, not these labels. BINARY holds the labels."
+        )
     maximum = _maximum(fractions, kept)
     frames, overlap = _frames(kind, segments, arrays, fractions, maximum, target, source)
     return Content(kind, segments, target, arrays, fractions, maximum, frames, overlap, warnings)
@@ -214,6 +221,11 @@ def _labels(node: Any, fraction_grid: Grid | None, source: Source, grid: str | N
         own = own_grid(layers, axes=target)
         warnings.append("Labels lie outside of the source images; frames beyond the images were written for them.")
         return to_grid(layers, own) if own is not None else labels
+    if labels.cut and fraction_grid is None and not any(array.any() for array, _ in labels.layers):
+        raise ExportError(
+            f"No label of {node.GetName()!r} lies in the source images, so nothing would be left of it: give its own "
+            "source, or grid='own'."
+        )
     of_what = "the source images" if fraction_grid is None else "the volumes of fractions"
     if labels.resampled:
         warnings.append(f"Labels were resampled (nearest neighbour): their grid is not the one of {of_what}.")
@@ -283,6 +295,31 @@ def _fractions(volumes: Sequence[Any], numbers: Mapping[str, int]) -> dict[int, 
             )
         fractions[number] = array
     return fractions
+
+
+def _edited(
+    node: Any,
+    segments: Sequence[Segment],
+    arrays: Mapping[int, tuple[NDArray[Any], int]],
+    fractions: Mapping[int, NDArray[Any]],
+) -> list[str]:
+    """Return the names of segments whose labels are not their fractions at the threshold of loading: edited ones."""
+    try:
+        threshold = float(node.GetAttribute(THRESHOLD_ATTRIBUTE) or "")
+    except ValueError:  # the labels were not made from fractions
+        return []
+    return [
+        segment.label
+        for segment in segments
+        if segment.number in fractions and segment.number in arrays
+        if _differ(*arrays[segment.number], fractions[segment.number], threshold)
+    ]
+
+
+def _differ(layer: NDArray[Any], label: int, fractions: NDArray[Any], threshold: float) -> bool:
+    return any(
+        ((labels == label) != (image >= threshold)).any() for labels, image in zip(layer, fractions, strict=True)
+    )
 
 
 def _maximum(fractions: Mapping[int, NDArray[Any]], kept: Dataset | None) -> int:

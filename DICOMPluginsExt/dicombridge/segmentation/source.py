@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -92,7 +93,11 @@ def find_source(node: Any, database: Database | None, source: Any = None) -> Sou
     found = Source(volume=node.GetNodeReference(REFERENCE_ROLE))
     header = remembered(node)
     if header is not None:
-        found.references = references_of(header)
+        named = references_of(header)
+        found.references = [reference for reference in named if _is_writable(reference)]
+        if len(found.references) < len(named):
+            warning = f"{len(named) - len(found.references)} references with invalid UIDs were left out."
+            found.warnings.append(warning)
     if source is not None:
         found.given = True
         _use_given(found, source, database)
@@ -103,6 +108,17 @@ def find_source(node: Any, database: Database | None, source: Any = None) -> Sou
     if database is not None:
         found.references = [_with_series(reference, database) for reference in found.references]
     return found
+
+
+def _is_writable(reference: Reference) -> bool:
+    """Whether all UIDs of a reference are UIDs (PS3.5 9.1); damaged objects have others."""
+    uids = (
+        reference.sop_instance_uid,
+        reference.sop_class_uid,
+        reference.series_instance_uid,
+        reference.study_instance_uid,
+    )
+    return all(re.fullmatch(r"[0-9.]{0,64}", uid) for uid in uids)
 
 
 def _with_series(reference: Reference, database: Database) -> Reference:

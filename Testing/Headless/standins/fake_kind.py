@@ -41,12 +41,13 @@ class Room(ModuleType):
         super().__init__("dicombridge.segmentation")
         self.calls: list[Any] = []
         self.failure: Exception | None = None
+        self.warning = "guessed"
 
     def examine(self, files: list[str], database: Any) -> list[Loadable]:
         self.calls.append(("examine", files))
         if self.failure:
             raise self.failure
-        loadable = Loadable(files=files, name="7: Organs", tooltip="1 segment", warning="guessed", confidence=0.97)
+        loadable = Loadable(files=files, name="7: Organs", tooltip="1 segment", warning=self.warning, confidence=0.97)
         loadable.referencedInstanceUIDs = list(database.instancesForSeries(CT_SERIES))
         loadable.kind, loadable.seriesInstanceUID, loadable.options = "SEG", SEG_SERIES, {"stack": 2}
         return [loadable]
