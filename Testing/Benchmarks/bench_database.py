@@ -48,7 +48,7 @@ def pydicom_loop(directory: Path) -> dict[str, dict[str, str]]:
     """Read the tags that the index keeps, with pydicom alone."""
     import pydicom
 
-    from dicombridge.indexed_tags import INDEXED_TAGS
+    from dicombridge.database.indexed_tags import INDEXED_TAGS
 
     tags = list(INDEXED_TAGS)
     found = {}

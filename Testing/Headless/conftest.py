@@ -50,7 +50,8 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the paths of files that indexing reads, as they are read."""
     paths: list[str] = []
-    from dicombridge import folder_database, header_values
+    from dicombridge.database import folder as folder_database
+    from dicombridge.database import header_values
 
     original = header_values.read_indexed_values
 

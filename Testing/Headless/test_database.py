@@ -16,9 +16,8 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.errors import BytesLengthException
 from support.folders import NAME, PATIENT, SOP, reasons, sample, write_ct
 
-from dicombridge import header_values
-from dicombridge.database import Database, FolderDatabase, open_files, open_folder
-from dicombridge.indexed_tags import INDEXED_TAGS
+from dicombridge.database import Database, FolderDatabase, header_values, open_files, open_folder
+from dicombridge.database.indexed_tags import INDEXED_TAGS
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

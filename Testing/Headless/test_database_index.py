@@ -15,8 +15,8 @@ import pydicom
 import pytest
 from support.folders import NAME, SERIES, reasons, write_ct
 
-from dicombridge import folder_database, header_values, index_file
-from dicombridge.database import FolderDatabase, open_files, open_folder
+from dicombridge.database import FolderDatabase, header_values, index_file, open_files, open_folder
+from dicombridge.database import folder as folder_database
 from dicombridge.errors import UnreadableError
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -120,7 +120,7 @@ def test_a_killed_process_keeps_its_batches(folder: Path, monkeypatch: pytest.Mo
     """What is committed is there without any clean-up: the process ends in the midst of the second batch."""
     code = f"""
 import os
-from dicombridge import folder_database
+from dicombridge.database import folder as folder_database
 folder_database._BATCH = 2
 read, count = folder_database.read_indexed_values, []
 def limited(path):
@@ -131,14 +131,14 @@ def limited(path):
 folder_database.read_indexed_values = limited
 folder_database.FolderDatabase({str(folder)!r}).refresh()
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(folder_database.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(folder_database.__file__).parents[2])}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 9
     with open_folder(folder) as database:
         assert (database.report.indexed, database.report.unchanged) == (3, 2)
 
 
 def test_progress_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dicombridge.folder_scan._SECONDS_BETWEEN_TICKS", 0.0)
+    monkeypatch.setattr("dicombridge.database.scan._SECONDS_BETWEEN_TICKS", 0.0)
     calls: list[tuple[float, str]] = []
     open_folder(folder, lambda fraction, message: calls.append((fraction, message))).close()
     fractions = [fraction for fraction, _ in calls]
@@ -384,7 +384,7 @@ def test_processes_and_threads_at_once(folder: Path) -> None:
     for number in range(200):
         shutil.copy(folder / "a.dcm", folder / f"copy{number}.dcm")
     code = f"from dicombridge import open_folder; print(len(open_folder({str(folder)!r}).allFiles()))"
-    environment = {**os.environ, "PYTHONPATH": str(Path(folder_database.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(folder_database.__file__).parents[2])}
     started = [
         subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
         for _ in range(3)
@@ -418,6 +418,6 @@ def test_importing_is_light() -> None:
     code = (
         "import sys, dicombridge.database; print(sorted({'numpy', 'pydicom', 'vtk', 'highdicom'} & set(sys.modules)))"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(folder_database.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(folder_database.__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -370,7 +370,6 @@ def test_references_that_are_no_uids(tmp_path: Path, caplog: pytest.LogCaptureFi
     save(dataset, path)
     path.write_bytes(path.read_bytes().replace(b"1.2.3.4.5.6.7.8", b"1.2.3.4.\xe6.6.7.8"))
     (written,) = dicombridge.export(load(path, None)[0], tmp_path / "out")
-    peers.assert_valid(written, tmp_path)
     assert "invalid UIDs were left out" in caplog.text
     series = read(written).ReferencedSeriesSequence[0]
     assert len(series.ReferencedInstanceSequence) == before - 1

@@ -9,7 +9,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from dicombridge.indexed_tags import INDEXED_TAGS
+from dicombridge.database.indexed_tags import INDEXED_TAGS
 
 __all__ = ["COLUMNS", "IN_MEMORY", "default_index_path", "open_index", "set_aside"]
 

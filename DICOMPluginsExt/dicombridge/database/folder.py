@@ -14,17 +14,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dicombridge.errors import UnreadableError
-from dicombridge.folder_scan import FoundFile, Ticker, look_at, scan_folder
-from dicombridge.header_values import (
+from dicombridge.database.header_values import (
     MEDIA_STORAGE_DIRECTORY,
     read_indexed_values,
     read_values_up_to,
     tag_key,
     tag_number,
 )
-from dicombridge.index_file import COLUMNS, IN_MEMORY, default_index_path, open_index, set_aside
-from dicombridge.indexed_tags import INDEXED_TAGS
+from dicombridge.database.index_file import COLUMNS, IN_MEMORY, default_index_path, open_index, set_aside
+from dicombridge.database.indexed_tags import INDEXED_TAGS
+from dicombridge.database.scan import FoundFile, Ticker, look_at, scan_folder
+from dicombridge.errors import UnreadableError
 
 __all__ = ["FolderDatabase", "Report"]
 

@@ -2,6 +2,14 @@
 
 ``Database`` is the part of ctkDICOMDatabase that this library uses, under its own method names, so that
 ``slicer.dicomDatabase`` is one as it stands. What is missing is ``""`` or an empty sequence, never an exception.
+
+============= ==============================================
+folder        FolderDatabase: answers, refresh, report
+scan          walking a folder
+header_values reading the values of a file's header
+indexed_tags  which of them are kept
+index_file    the SQLite file
+============= ==============================================
 """
 
 from __future__ import annotations
@@ -11,8 +19,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from dicombridge.database.folder import FolderDatabase, Report
 from dicombridge.errors import UnreadableError
-from dicombridge.folder_database import FolderDatabase, Report
 
 __all__ = ["Database", "FolderDatabase", "Report", "open_files", "open_folder"]
 

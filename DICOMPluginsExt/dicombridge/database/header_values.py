@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dicombridge.database.indexed_tags import INDEXED_TAGS
 from dicombridge.deflated import plain_source
 from dicombridge.errors import DicomBridgeError, UnreadableError
-from dicombridge.indexed_tags import INDEXED_TAGS
 from dicombridge.part10 import (
     DEFLATED_EXPLICIT_VR,
     EXPLICIT_VR_BIG_ENDIAN,
