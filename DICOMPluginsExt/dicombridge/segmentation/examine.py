@@ -67,6 +67,8 @@ def _loadable(files: list[str], database: Database) -> Loadable:
         _look_into(loadable, database)
     except DicomBridgeError as error:
         loadable.warning = str(error)
+    except ImportError:
+        raise  # a package is too old or missing: that is for the plugin to say, and no fault of the file
     except Exception as error:  # examination of all series would end with an exception of one
         loadable.warning = f"{first}: its header cannot be understood ({type(error).__name__}: {error})."
     return loadable

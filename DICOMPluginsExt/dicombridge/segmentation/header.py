@@ -334,18 +334,24 @@ def _set_equipment(dataset: Dataset, kept: Dataset | None) -> None:
     dataset.SoftwareVersions = __version__
 
 
+def _of_64_bytes(text: str) -> str:
+    """Return text that also those take for 64 characters who count bytes (dciodvfy does)."""
+    return shortened(shortened(text, 64).encode("utf-8")[:64].decode("utf-8", "ignore"), 64)
+
+
 def _set_defaults(dataset: Dataset, identity: Identity) -> None:
+    name = _of_64_bytes(identity.name)
     defaults: dict[str, Any] = {
         "SeriesNumber": 300,
         "InstanceNumber": 1,
-        "SeriesDescription": shortened(identity.name, 64) or "Segmentation",
+        "SeriesDescription": name or "Segmentation",
         "ContentLabel": "SEGMENTATION",
     }
     for keyword, value in defaults.items():
         if dataset.get(keyword) in (None, "") or keyword not in dataset:
             setattr(dataset, keyword, value)
     # These may be empty (type 2), and stay so where they were.
-    for keyword, value in (("ContentDescription", shortened(identity.name, 64)), ("ContentCreatorName", "")):
+    for keyword, value in (("ContentDescription", name), ("ContentCreatorName", "")):
         if keyword not in dataset:
             setattr(dataset, keyword, value)
 
