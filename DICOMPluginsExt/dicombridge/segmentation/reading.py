@@ -250,6 +250,8 @@ def _find_stacks(result: SegmentationFile, database: Database | None, more_grids
     result.source_frames = [_sources_by_slice(stack, uids, numbers) for stack in result.stacks]
     for stack in result.stacks:
         voxels = int(np.prod([int(size) for size in stack.geometry.spatial_shape], dtype=np.int64))
+        if result.segmentation_type == "FRACTIONAL":
+            voxels *= len(result.segments)  # a volume each
         if voxels > LARGEST_VOLUME:
             raise UnreadableError(result.path, f"its frames span a grid of {voxels:.3g} voxels; the file is damaged.")
 
