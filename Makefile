@@ -46,7 +46,7 @@ system:
 	test -n "$$missing" || exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
-	else echo "Please install:$$missing. Tests that need them are skipped."; fi
+	else echo "Please install:$$missing. Tests that need them fail."; fi
 
 clean:
 	rm -rf .venv build dist demo-output bench-output $(NODE)/node_modules

@@ -11,9 +11,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("slicer")
-pytest.importorskip("highdicom")
-
 import dicombridge
 from dicombridge.demo import comparison, phantom
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pydicom
 import pytest
+import slicer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
@@ -14,8 +15,6 @@ from pydicom.sr.coding import Code
 
 from dicombridge import codes
 from dicombridge.codes import Terminology
-
-slicer = pytest.importorskip("slicer")
 
 ANATOMY = Code("123037004", "SCT", "Anatomical Structure")
 KIDNEY = Code("64033007", "SCT", "Kidney")

@@ -7,12 +7,11 @@ from typing import Any
 
 import pydicom
 import pytest
+import slicer
 from pydicom.dataset import Dataset
 
 import dicombridge
 from dicombridge import hierarchy
-
-slicer = pytest.importorskip("slicer")
 
 ATTRIBUTES: dict[str, Any] = {
     "PatientName": "DOE^JOHN",

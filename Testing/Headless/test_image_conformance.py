@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pytest
 from conformance import Example, KindConformance
 from image_support import array_of, matrix_of, write_slice
 from pydicom.uid import DeflatedExplicitVRLittleEndian
-
-pytest.importorskip("slicer")
 
 
 def write_series(folder: Path, slices: int) -> None:

@@ -24,9 +24,6 @@ import dicombridge
 from dicombridge.errors import UnreadableError, UnsupportedError
 from dicombridge.image.series import read_series
 
-slicer = pytest.importorskip("slicer")
-
-
 # --- Damage --------------------------------------------------------------------------------------------------------
 
 

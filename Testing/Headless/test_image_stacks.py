@@ -33,9 +33,6 @@ from dicombridge.errors import GeometryError, UnsupportedError
 from dicombridge.image.headers import directions
 from dicombridge.image.series import series_grid, series_grids
 
-slicer = pytest.importorskip("slicer")
-
-
 # --- What is not a plain stack ---------------------------------------------------------------------------------------
 
 

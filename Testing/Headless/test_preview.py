@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("slicer")
-pytest.importorskip("PIL")
-
 from dicombridge import geometry, preview
 from dicombridge.errors import DicomBridgeError
 from dicombridge.preview import slices

@@ -201,7 +201,7 @@ def dcmqi_points(path: Path, folder: Path) -> dict[int, NDArray[np.float64]]:
     """Label values of dcmqi's NRRD files and their voxels."""
     program = shutil.which("segimage2itkimage", path=str(Path(sys.executable).parent))
     if program is None:
-        pytest.skip("segimage2itkimage (pip install dcmqi) is not there")
+        pytest.fail("segimage2itkimage (pip install dcmqi) is not there")
     command = [program, "--inputDICOM", str(path), "--outputDirectory", str(folder), "--outputType", "nrrd"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -27,8 +27,6 @@ from support.seg_nodes import (
     tag,
 )
 
-pytest.importorskip("slicer")
-
 CT_16 = ("seg/highdicom/source_ct",)
 CT_38 = ("seg/dcmqi_23x38x3/ct",)
 CT_LIVER = ("seg/dcmqi_liver/ct",)

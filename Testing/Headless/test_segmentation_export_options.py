@@ -8,10 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("slicer")
-pytest.importorskip("highdicom")
-
 from support import peers
 from support.seg_exports import (
     AFFINE,

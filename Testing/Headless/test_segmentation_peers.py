@@ -6,13 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import highdicom
 import numpy as np
 import pytest
-
-pytest.importorskip("highdicom")
-pytest.importorskip("slicer")
-
-import highdicom
 from support import peers
 from support.seg_exports import (
     AFFINE,

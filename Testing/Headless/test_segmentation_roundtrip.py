@@ -9,10 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pydicom
 import pytest
-
-pytest.importorskip("slicer")
-pytest.importorskip("highdicom")
-
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 from support import peers, seg_objects

@@ -253,7 +253,9 @@ def _find_stacks(result: SegmentationFile, database: Database | None, more_grids
         if result.segmentation_type == "FRACTIONAL":
             voxels *= len(result.segments)  # a volume each
         if voxels > LARGEST_VOLUME:
-            raise UnreadableError(result.path, f"its frames span a grid of {voxels:.3g} voxels: it is damaged, or too large.")
+            raise UnreadableError(
+                result.path, f"its frames span a grid of {voxels:.3g} voxels: it is damaged, or too large."
+            )
 
 
 def _sources_by_slice(
