@@ -18,7 +18,18 @@ from typing import Any
 from dicombridge.deflated import BEGINNING, inflated
 from dicombridge.errors import UnreadableError
 from dicombridge.functional_groups import FrameTable, read_frame_table
-from dicombridge.part10 import DEFLATED_EXPLICIT_VR, Buffer, Layout, NeedsPydicom, TruncatedError, items, read_layout
+from dicombridge.part10 import (
+    DEFLATED_EXPLICIT_VR,
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    Buffer,
+    Layout,
+    NeedsPydicom,
+    TruncatedError,
+    items,
+    read_layout,
+)
 from dicombridge.pixels import PixelFrames
 from dicombridge.shadow import LONGEST_BINARY, NOT_REMEMBERED, bytes_to_text
 
@@ -28,7 +39,7 @@ PER_FRAME_GROUPS = 0x52009230
 PIXEL_DATA_TAGS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _OFFSET_TABLES = (0x7FE00001, 0x7FE00002)
-_REWRITTEN = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"})
+_REWRITTEN = frozenset({IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN})
 """Transfer syntaxes whose pixel data is not compressed, so that it stays as it is when the file is written anew."""
 
 
@@ -70,10 +81,8 @@ class MultiFrame:
             Tags of elements to leave out, beside bulk data.
         """
         spans = self._layout.elements
-        begins = sorted(self._layout.begins.items(), key=lambda item: item[1])
-        ends = [begin for _, begin in begins[1:]] + [self._layout.dataset_stop]
         parts = []
-        for (tag, begin), end in zip(begins, ends, strict=True):
+        for tag, begin, end in self._layout.parts():
             binary = spans[tag].vr in _BINARY_VRS and end - begin > LONGEST_BINARY
             if not (tag in NOT_REMEMBERED or tag in without or tag & 0xFFFF == 0 or binary):
                 parts.append(self._buffer[begin:end])
@@ -144,11 +153,7 @@ def read_header(path: str | Path) -> Any:
 def _mapped(path: str | Path) -> Iterator[Buffer]:
     try:
         with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-            try:
-                yield buffer
-            finally:
-                # A numpy view that outlives this block would keep the map open: that is a defect of ours.
-                pass
+            yield buffer
     except ValueError as error:
         if "empty file" in str(error):
             raise UnreadableError(path, "is empty.") from error
@@ -181,10 +186,8 @@ def _header(name: str, buffer: Buffer, layout: Layout) -> Any:
     if not layout.begins:
         raise UnreadableError(name, "has no elements, so it is not a DICOM object.")
     large = {PER_FRAME_GROUPS, *PIXEL_DATA_TAGS, *_OFFSET_TABLES}
-    begins = sorted(layout.begins.items(), key=lambda item: item[1])
-    ends = [begin for _, begin in begins[1:]] + [min(layout.dataset_stop, len(buffer))]
     parts: list[bytes] = []
-    for (tag, begin), end in zip(begins, ends, strict=True):
+    for tag, begin, end in layout.parts():
         if tag not in large and layout.elements[tag].stop <= len(buffer):
             parts.append(buffer[begin:end])
     content = b"".join(parts)

@@ -121,6 +121,13 @@ class Layout:
     dataset_start: int
     dataset_stop: int
 
+    def parts(self) -> Iterator[tuple[int, int, int]]:
+        """Yield (tag, where it begins, where the next one begins) of each top level element."""
+        begins = list(self.begins.items())  # in the order of the file
+        ends = [begin for _, begin in begins[1:]] + [self.dataset_stop]
+        for (tag, begin), end in zip(begins, ends, strict=True):
+            yield tag, begin, end
+
 
 def elements(
     buffer: Buffer, start: int, stop: int, implicit_vr: bool, depth: int = 0, partial: bool = False

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dicombridge.errors import UnreadableError, UnsupportedError
-from dicombridge.part10 import Buffer
+from dicombridge.part10 import (
+    DEFLATED_EXPLICIT_VR,
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    Buffer,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +31,9 @@ __all__ = ["DEFLATED_IMAGE_FRAME", "RLE_LOSSLESS", "PixelFrames"]
 
 DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
 RLE_LOSSLESS = "1.2.840.10008.1.2.5"
-_NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"})
+_NATIVE = frozenset(
+    {IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, DEFLATED_EXPLICIT_VR, EXPLICIT_VR_BIG_ENDIAN}
+)
 
 
 class PixelFrames:

@@ -75,14 +75,18 @@ def references_of(header: Dataset, table: FrameTable | None = None) -> list[Refe
     table
         Its per-frame functional groups, where they were read apart.
     """
+    return _each_once(_walk(header, Reference(), top=True), header, table)
+
+
+def _each_once(named: Iterable[Reference], header: Dataset, table: FrameTable | None) -> list[Reference]:
+    """Return references, and those of the frames, each once; an object does not need itself."""
     found: dict[str, Reference] = {}
-    own = str(header.get("SOPInstanceUID") or "")
-    for reference in _walk(header, Reference(), top=True):
+    for reference in named:
         _keep(found, reference)
     if table is not None:
         for value in set(table.values_of(_REFERENCED_SOP_INSTANCE_UID)):
             _keep(found, Reference(_uid(value)))
-    found.pop(own, None)
+    found.pop(str(header.get("SOPInstanceUID") or ""), None)
     return list(found.values())
 
 
@@ -95,21 +99,18 @@ def _keep(found: dict[str, Reference], reference: Reference) -> None:
 
 def references_of_file(opened: MultiFrame) -> list[Reference]:
     """Return what :func:`references_of` returns, from the bytes of an open file: without a Dataset for each item."""
-    buffer, layout = opened.top_level()
-    found: dict[str, Reference] = {}
     try:
-        for tag, span in layout.elements.items():
-            if tag in _SKIPPED or not _may_be_sequence(tag, span.vr):
-                continue
-            for start, stop in items(buffer, span.start, span.stop, layout.implicit_vr):
-                for reference in _walk_bytes(buffer, start, stop, layout.implicit_vr, Reference(), 1):
-                    _keep(found, reference)
+        return _each_once(_walk_file(opened), opened.header, opened.table)
     except (TruncatedError, NeedsPydicom) as error:
         raise UnreadableError(opened.path, f"its references are damaged: {error}.") from error
-    for value in set(opened.table.values_of(_REFERENCED_SOP_INSTANCE_UID)):
-        _keep(found, Reference(_uid(value)))
-    found.pop(str(opened.header.get("SOPInstanceUID") or ""), None)
-    return list(found.values())
+
+
+def _walk_file(opened: MultiFrame) -> Iterator[Reference]:
+    buffer, layout = opened.top_level()
+    for tag, span in layout.elements.items():
+        if tag not in _SKIPPED and _may_be_sequence(tag, span.vr):
+            for start, stop in items(buffer, span.start, span.stop, layout.implicit_vr):
+                yield from _walk_bytes(buffer, start, stop, layout.implicit_vr, Reference(), 1)
 
 
 def _walk_bytes(

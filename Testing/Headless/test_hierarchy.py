@@ -9,8 +9,8 @@ import pydicom
 import pytest
 import slicer
 from pydicom.dataset import Dataset
+from support.scenes import add_node, saved_and_read
 
-import dicombridge
 from dicombridge import hierarchy
 
 ATTRIBUTES: dict[str, Any] = {
@@ -40,23 +40,11 @@ ATTRIBUTES: dict[str, Any] = {
 }
 
 
-def add_node(scene: Any, name: str = "node") -> Any:
-    return scene.AddNewNodeByClass("vtkMRMLTextNode", name)
-
-
 def items_of(scene: Any) -> tuple[Any, list[int]]:
     node = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     items: list[int] = []
     node.GetItemChildren(node.GetSceneItemID(), items, True)
     return node, items
-
-
-def saved_and_read(scene: Any, folder: Path) -> Any:
-    path = folder / "scene.mrb"
-    assert scene.WriteToMRB(str(path))
-    again = dicombridge.new_scene()
-    assert again.ReadFromMRB(str(path))
-    return again
 
 
 def test_items_are_those_of_slicer(scene: Any) -> None:

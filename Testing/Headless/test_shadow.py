@@ -12,21 +12,9 @@ import slicer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
+from support.scenes import add_node, saved_and_read
 
-import dicombridge
 from dicombridge import shadow, text
-
-
-def add_node(scene: Any, name: str = "node") -> Any:
-    return scene.AddNewNodeByClass("vtkMRMLTextNode", name)
-
-
-def saved_and_read(scene: Any, folder: Path) -> Any:
-    path = folder / "scene.mrb"
-    assert scene.WriteToMRB(str(path))
-    again = dicombridge.new_scene()
-    assert again.ReadFromMRB(str(path))
-    return again
 
 
 def test_decimal_strings_stay_as_they_were_written(scene: Any) -> None:

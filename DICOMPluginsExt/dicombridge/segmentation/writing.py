@@ -16,6 +16,7 @@ from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.uid import UID
 
 from dicombridge.errors import ExportError
+from dicombridge.part10 import DEFLATED_EXPLICIT_VR, EXPLICIT_VR_LITTLE_ENDIAN, PIXEL_DATA
 from dicombridge.pixels import DEFLATED_IMAGE_FRAME, RLE_LOSSLESS
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["COMPRESSIONS", "Pixels", "transfer_syntax", "write_file"]
 
 PER_FRAME_GROUPS = 0x52009230
-PIXEL_DATA = 0x7FE00010
-EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
-DEFLATED_EXPLICIT_VR = "1.2.840.10008.1.2.1.99"
 JPEG_LS_LOSSLESS = "1.2.840.10008.1.2.4.80"
 JPEG_2000_LOSSLESS = "1.2.840.10008.1.2.4.90"
 SMALLEST_JPEG_2000 = 32
