@@ -35,11 +35,13 @@ __all__ = [
     "grid_of_affine",
     "ijk_to_ras",
     "lps_ras_matrix",
+    "lps_ras_points",
     "plausible",
     "same_grid",
     "set_image_geometry",
     "stack_planes",
     "unit_normal",
+    "volume_geometry",
     "vtk_matrix",
 ]
 
@@ -78,6 +80,15 @@ def plausible(lengths: Any) -> bool:
 def lps_ras_matrix() -> NDArray[np.float64]:
     """Return the 4x4 matrix that turns LPS points into RAS points and RAS points into LPS points."""
     return _LPS_RAS.copy()
+
+
+def lps_ras_points(points: Any) -> NDArray[np.float64]:
+    """Turn (n, 3) points from LPS to RAS, or from RAS to LPS; the result is a new array.
+
+    >>> lps_ras_points([[1.0, 2.0, 3.0]]).tolist()
+    [[-1.0, -2.0, 3.0]]
+    """
+    return np.asarray(points, dtype=float) * np.diagonal(_LPS_RAS)[:3]
 
 
 def unit_normal(orientation: Sequence[float]) -> NDArray[np.float64]:
@@ -319,6 +330,16 @@ def geometry_of_matrix(
         matrix = [[matrix.GetElement(row, column) for column in range(4)] for row in range(4)]
     ijk_to_lps = _LPS_RAS @ np.asarray(matrix, dtype=float)
     return grid_of_affine(ijk_to_lps[:, [2, 1, 0, 3]], shape, frame_of_reference_uid)
+
+
+def volume_geometry(volume: Any) -> VolumeGeometry | SlantedGrid:
+    """Return the grid of a ``vtkMRMLVolumeNode``; parent transforms are not looked at."""
+    from vtkmodules.vtkCommonMath import vtkMatrix4x4
+
+    matrix = vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    columns, rows, slices = volume.GetImageData().GetDimensions() if volume.GetImageData() else (0, 0, 0)
+    return geometry_of_matrix(matrix, (slices, rows, columns))
 
 
 def vtk_matrix(array: Any) -> Any:

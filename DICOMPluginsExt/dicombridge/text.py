@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["node_name", "one_line", "percent_decoded", "percent_encoded", "plain_text"]
+__all__ = ["node_name", "one_line", "percent_decoded", "percent_encoded", "plain_text", "shortened"]
 
 _CONTROLS = "".join(map(chr, range(0x20)))
 _DECODABLE = "(" + "|".join(f"{ord(character):02X}" for character in _CONTROLS + "%^|~") + ")"
@@ -63,3 +63,13 @@ def percent_encoded(text: str, characters: str = "|") -> str:
 def percent_decoded(text: str) -> str:
     """Decode what :func:`percent_encoded` encoded, whatever its ``characters`` were."""
     return re.sub("%" + _DECODABLE, lambda match: chr(int(match[1], 16)), text)
+
+
+def shortened(text: str, length: int) -> str:
+    """Return text that fits a VR: no backslash or control characters, at most ``length`` characters.
+
+    >>> shortened("left lung", 4)
+    'left'
+    """
+    printable = "".join(character if character.isprintable() else " " for character in text.replace("\\", "/"))
+    return printable.strip()[:length].strip()

@@ -200,14 +200,14 @@ def test_fractions(scene: Any, tmp_path: Path) -> None:
     values[0, 0] = 0
     values[1, 4, 3, 3] = np.nan
     volumes = [volume_node(scene, one, name=name) for one, name in zip(values, NAMES, strict=True)]
-    dataset = exported(volumes, tmp_path)
+    dataset = exported(volumes, tmp_path, kind="SEG")
     assert (dataset.SegmentationType, dataset.SegmentationFractionalType) == ("FRACTIONAL", "PROBABILITY")
     assert [item.SegmentLabel for item in dataset.SegmentSequence] == list(NAMES)
     (path,) = (tmp_path / "out").glob("*.dcm")
     nodes = dicombridge.load(path, scene=dicombridge.new_scene())
     for node, one in zip(nodes[1:], np.nan_to_num(values), strict=True):
         assert np.abs(array_of_image(node.GetImageData()) - one).max() <= 0.5 / 255 + 1e-6
-    occupancy = exported(volumes[0], tmp_path / "occupancy", fractional_type="occupancy")
+    occupancy = exported(volumes[0], tmp_path / "occupancy", kind="SEG", fractional_type="occupancy")
     assert occupancy.SegmentationFractionalType == "OCCUPANCY"
 
 
@@ -235,7 +235,7 @@ def test_labels_edited_beside_fractions(scene: Any, tmp_path: Path, caplog: pyte
     """The labels are not written, which a person who painted them has to be told."""
     values = np.random.default_rng(9).random((2, *SHAPE), np.float32)
     volumes = [volume_node(scene, one, name=name) for one, name in zip(values, NAMES, strict=True)]
-    (path,) = dicombridge.export(volumes, tmp_path / "in")
+    (path,) = dicombridge.export(volumes, tmp_path / "in", kind="SEG")
     node, *fractions = dicombridge.load(path, scene=scene, threshold=1 / 3)
     caplog.clear()
     exported([node, *fractions], tmp_path)

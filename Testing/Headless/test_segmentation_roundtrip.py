@@ -178,7 +178,7 @@ def test_same_type(case: Case, data: Path, tmp_path: Path, caplog: pytest.LogCap
     # References: no source instance is lost.
     assert source_uids(before) <= source_uids(after)
     # Losses are said, and nothing else is.
-    loggers = ("dicombridge.segmentation.exporting", "dicombridge.segmentation.header")
+    loggers = ("dicombridge.segmentation.exporting", "dicombridge.segmentation.header", "dicombridge.output.header")
     warnings = [record.getMessage() for record in caplog.records if record.name in loggers]
     assert len(warnings) == bool(case.warning), warnings
     assert all(case.warning in warning for warning in warnings)

@@ -9,12 +9,10 @@ layers     which segments can share a label layer
 labels     frames -> label layers or fractions (numpy)
 nodes      segments and layers <-> ``vtkSegmentation``
 loading    the load half, put together
-source     node -> the images that it belongs to
 arrays     node -> label arrays on a grid
 preparing  node -> plain values: segments, grid, arrays, frames
 frames     label arrays -> functional groups and pixels
 header     the other attributes of a new object
-writing    the file
 exporting  the export half, put together
 ========== ==================================================================
 """

@@ -12,12 +12,10 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from dicombridge.errors import ExportError
-from dicombridge.segmentation.frames import binary_frames, dimension_modules, functional_groups, shared_groups
-from dicombridge.segmentation.header import Identity, new_header, set_references, set_source_images, split_options
-from dicombridge.segmentation.nodes import BACKGROUND_ATTRIBUTE, FRACTION_ROLE, SEGMENT_ID_ATTRIBUTE
-from dicombridge.segmentation.preparing import Content, content_of, type_of
-from dicombridge.segmentation.segments import Segment, segment_item
-from dicombridge.segmentation.source import (
+from dicombridge.output.files import Job, Pixels, transfer_syntax, write_file, write_together
+from dicombridge.output.frames import dimension_modules, shared_groups
+from dicombridge.output.header import set_references, set_source_images, split_options
+from dicombridge.output.source import (
     SliceSources,
     Source,
     find_source,
@@ -26,7 +24,11 @@ from dicombridge.segmentation.source import (
     known_attributes,
     slice_sources,
 )
-from dicombridge.segmentation.writing import Pixels, remove_quietly, transfer_syntax, write_file
+from dicombridge.segmentation.frames import binary_frames, dimensions, functional_groups
+from dicombridge.segmentation.header import NOT_OPTIONS, Identity, segmentation_header
+from dicombridge.segmentation.nodes import BACKGROUND_ATTRIBUTE, FRACTION_ROLE, SEGMENT_ID_ATTRIBUTE
+from dicombridge.segmentation.preparing import Content, content_of, type_of
+from dicombridge.segmentation.segments import Segment, segment_item
 from dicombridge.shadow import dataset_from_text, remembered
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ __all__ = ["export"]
 
 _log = logging.getLogger(__name__)
 
+PER_FRAME_GROUPS = 0x52009230
 OWN_OPTIONS = ("segmentation_type", "compression", "source", "grid", "fractional_type")
 """Options of :func:`export` that are not DICOM keywords."""
 GRIDS = (None, "source", "own")
@@ -90,41 +93,26 @@ def export(
     ExportError
         The nodes cannot be written as asked; nothing was written.
     """
-    own, keywords = split_options(options, OWN_OPTIONS)
+    own, keywords = split_options(options, OWN_OPTIONS, NOT_OPTIONS)
     if keywords.get("SegmentationType"):
         own.setdefault("segmentation_type", keywords["SegmentationType"])
     keywords.pop("SegmentationType", None)
     _check(own)
     jobs = _jobs(nodes)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExportError(f"{directory}: cannot be made: {error.strerror}.") from error
-    written: list[tuple[Path, Path]] = []
-    finished: list[Path] = []
-    try:
-        for number, (node, volumes) in enumerate(jobs):
-            tell = _part(progress, number, len(jobs))
-            values = _values(node, volumes, database, own)
-            dataset = values.dataset(keywords)
-            name = f"SEG_{dataset.SOPInstanceUID}.dcm"
-            if (directory / name).exists() or directory / name in [path for _, path in written]:
-                raise ExportError(f"{directory / name}: there is a file of this SOP Instance UID already.")
-            partial = directory / f".{name}.part"
-            written.append((partial, directory / name))
-            values.write(partial, dataset, tell)
-        if progress is not None:
-            progress(1.0, "Written")  # before the files have their names: a caller may cancel here too
-        for partial, path in written:
-            partial.replace(path)
-            finished.append(path)
-    except OSError as error:
-        raise ExportError(f"{directory}: cannot be written: {error.strerror or error}.") from error
-    finally:
-        if len(finished) < len(jobs):
-            for path in [*(partial for partial, _ in written), *finished]:
-                remove_quietly(path)
-    return finished
+    return write_together(directory, [_job(node, volumes, database, own, keywords) for node, volumes in jobs], progress)
+
+
+def _job(
+    node: Any, volumes: list[Any], database: Database | None, own: Mapping[str, Any], keywords: Mapping[str, Any]
+) -> Job:
+    """Return what prepares one file; the arrays of one node are made when those of the one before are written."""
+
+    def prepare(tell: Callable[[float, str], None] | None) -> tuple[str, Callable[[Path], None]]:
+        values = _values(node, volumes, database, own)
+        dataset = values.dataset(keywords)
+        return f"SEG_{dataset.SOPInstanceUID}.dcm", lambda path: values.write(path, dataset, tell)
+
+    return prepare
 
 
 def _check(own: Mapping[str, Any]) -> None:
@@ -134,15 +122,6 @@ def _check(own: Mapping[str, Any]) -> None:
     fractional_type = own.get("fractional_type")
     if fractional_type is not None and str(fractional_type).upper() not in FRACTIONAL_TYPES:
         raise ExportError(f"fractional_type is PROBABILITY or OCCUPANCY, not {fractional_type!r}.")
-
-
-def _part(
-    progress: Callable[[float, str], None] | None, number: int, count: int
-) -> Callable[[float, str], None] | None:
-    if progress is None:
-        return None
-    tell = progress
-    return lambda fraction, message: tell((number + fraction) / count, message)
 
 
 def _jobs(nodes: Sequence[Any]) -> list[tuple[Any, list[Any]]]:
@@ -192,7 +171,7 @@ class _Values:
     def dataset(self, keywords: Mapping[str, Any]) -> Dataset:
         """Return the header of the new object."""
         content = self.content
-        dataset = new_header(self.identity, self.source, self.kept, self.attributes, keywords)
+        dataset = segmentation_header(self.identity, self.source.header, self.kept, self.attributes, keywords)
         bits = _bits(content)
         dataset.NumberOfFrames = len(content.frames)
         _, dataset.Rows, dataset.Columns = (int(size) for size in content.grid.spatial_shape)
@@ -212,7 +191,7 @@ class _Values:
         set_references(dataset, references, dataset.StudyInstanceUID)
         if any(not self.sources.by_slice.get(frame.place) for frame in content.frames):
             set_source_images(dataset, references)
-        dimension_modules(dataset, by_segment=content.kind != "LABELMAP")
+        dimension_modules(dataset, dimensions(by_segment=content.kind != "LABELMAP"))
         dataset.SharedFunctionalGroupsSequence = [shared_groups(content.grid)]
         return dataset
 
@@ -228,7 +207,7 @@ class _Values:
         )
         _, rows, columns = (int(size) for size in content.grid.spatial_shape)
         pixels = Pixels(_pixels(content), len(content.frames), rows, columns, _bits(content))
-        write_file(path, dataset, groups, pixels, self.transfer_syntax_uid, progress)
+        write_file(path, dataset, self.transfer_syntax_uid, pixels, {PER_FRAME_GROUPS: groups}, progress)
         for warning in dict.fromkeys([*self.source.warnings, *content.warnings]):
             _log.warning("%s", warning)
 

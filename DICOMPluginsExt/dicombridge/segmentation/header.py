@@ -2,144 +2,41 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
-from collections.abc import Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pydicom import config
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
-from pydicom.valuerep import validate_value
 
-from dicombridge.errors import ExportError
-from dicombridge.references import Reference
-from dicombridge.segmentation.segments import shortened
+from dicombridge.output.header import (
+    RENEWED_OF_IMAGES,
+    NewObject,
+    apply_keywords,
+    new_header,
+    of_64_bytes,
+    record_predecessor,
+    report_losses,
+)
 
-if TYPE_CHECKING:
-    from dicombridge.segmentation.source import Source
-
-__all__ = ["Identity", "new_header", "split_options"]
+__all__ = ["NOT_OPTIONS", "Identity", "segmentation_header"]
 
 _log = logging.getLogger(__name__)
 
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 LABEL_MAP_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
 
-# Attributes of patient and study, which a new object shares with the images that it was made on (PS3.3 C.7.1, C.7.2).
-PATIENT_AND_STUDY = (
-    "PatientName",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "PatientAge",
-    "PatientSize",
-    "PatientWeight",
-    "PatientComments",
-    "OtherPatientIDsSequence",
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "DeidentificationMethodCodeSequence",
-    "ClinicalTrialSponsorName",
-    "ClinicalTrialProtocolID",
-    "ClinicalTrialProtocolName",
-    "ClinicalTrialSiteID",
-    "ClinicalTrialSiteName",
-    "ClinicalTrialSubjectID",
-    "ClinicalTrialTimePointID",
-    "StudyInstanceUID",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "StudyDescription",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "FrameOfReferenceUID",
-    "PositionReferenceIndicator",
-)
-
-# Of these, values that break the rules of their VR are left out; they say nothing about who the patient is.
-_CHECKED = ("PatientAge", "PatientSize", "PatientWeight")
-
-# Of the object that was loaded, these are not those of the new one; everything else is kept.
 _RENEWED = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
-    "InstanceCreationDate",
-    "InstanceCreationTime",
-    "InstanceCreatorUID",
-    "SeriesDate",
-    "SeriesTime",
-    "ContentDate",
-    "ContentTime",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
+    *RENEWED_OF_IMAGES,
     "SegmentationType",
     "SegmentationFractionalType",
     "MaximumFractionalValue",
     "SegmentsOverlap",
     "SegmentSequence",
-    "PixelPaddingValue",
-    "PhotometricInterpretation",
-    "DimensionOrganizationType",
-    "DimensionOrganizationSequence",
-    "DimensionIndexSequence",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-    "ReferencedSeriesSequence",
-    "StudiesContainingOtherReferencedInstancesSequence",
-    "ConcatenationUID",
-    "InConcatenationNumber",
-    "InConcatenationTotalNumber",
-    "ConcatenationFrameOffsetNumber",
-    "SOPInstanceUIDOfConcatenationSource",
-    "ICCProfile",
-    "RedPaletteColorLookupTableDescriptor",
-    "GreenPaletteColorLookupTableDescriptor",
-    "BluePaletteColorLookupTableDescriptor",
-    "RedPaletteColorLookupTableData",
-    "GreenPaletteColorLookupTableData",
-    "BluePaletteColorLookupTableData",
-    "PaletteColorLookupTableUID",
-    "DigitalSignaturesSequence",
-    "MACParametersSequence",
 )
+NOT_OPTIONS = ("MaximumFractionalValue", "SegmentSequence", "SegmentsOverlap")
+"""What options cannot say, because it follows from the segments that are written."""
 
-# What options cannot say, because it follows from the segments and frames that are written.
-_NOT_OPTIONS = frozenset(
-    {
-        "BitsAllocated",
-        "BitsStored",
-        "Columns",
-        "DimensionIndexSequence",
-        "DimensionOrganizationSequence",
-        "HighBit",
-        "MaximumFractionalValue",
-        "NumberOfFrames",
-        "PerFrameFunctionalGroupsSequence",
-        "PhotometricInterpretation",
-        "PixelData",
-        "PixelPaddingValue",
-        "PixelRepresentation",
-        "Rows",
-        "SOPClassUID",
-        "SamplesPerPixel",
-        "SegmentSequence",
-        "SegmentsOverlap",
-        "SharedFunctionalGroupsSequence",
-        "SpecificCharacterSet",
-    }
-)
 _SHARED_GROUPS = frozenset(
     {
         "DerivationImageSequence",
@@ -150,7 +47,6 @@ _SHARED_GROUPS = frozenset(
         "SegmentIdentificationSequence",
     }
 )
-_EQUIPMENT = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions")
 
 
 @dataclass(frozen=True)
@@ -165,101 +61,44 @@ class Identity:
     name: str
 
 
-def split_options(options: Mapping[str, Any], own: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the kind's own options, and those that are DICOM keywords.
-
-    Raises
-    ------
-    ExportError
-        An option is neither.
-    """
-    mine = {name: value for name, value in options.items() if name in own}
-    keywords = {name: value for name, value in options.items() if name not in own}
-    unknown = [name for name in keywords if tag_for_keyword(name) is None]
-    if unknown:
-        raise ExportError(
-            f"Unknown option {', '.join(unknown)}: neither a DICOM keyword nor one of {', '.join(sorted(own))}."
-        )
-    for name in keywords:
-        if name in _NOT_OPTIONS or int(tag_for_keyword(name) or 0) < 0x00080000:
-            raise ExportError(f"{name} cannot be an option: it follows from what is written.")
-    return mine, keywords
-
-
-def new_header(
-    identity: Identity, source: Source, kept: Dataset | None, attributes: Mapping[str, Any], keywords: Mapping[str, Any]
+def segmentation_header(
+    identity: Identity,
+    source_header: Dataset | None,
+    kept: Dataset | None,
+    attributes: Mapping[str, Any],
+    keywords: Mapping[str, Any],
 ) -> Dataset:
     """Return the dataset of a new segmentation, without segments, frames and functional groups.
 
     Parameters
     ----------
-    kept
-        Header of the object that the node was loaded from: whatever is not renewed is kept.
-    attributes
-        What the subject hierarchy knows of patient and study, by DICOM keyword.
+    source_header, kept, attributes
+        As for :func:`dicombridge.output.header.new_header`.
     keywords
         What the caller says, by DICOM keyword; the last word.
     """
     if kept is not None:
-        _report_losses(kept)
-    dataset = _kept_attributes(kept)
-    _drop_contradictions(dataset)
-    _set_patient_and_study(dataset, source, attributes)
-    _set_equipment(dataset, kept)
-    now = datetime.datetime.now(_time_zone(dataset))
-    date, time = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+        report_losses(kept, _SHARED_GROUPS)
     label_map = identity.segmentation_type == "LABELMAP"
-    dataset.SOPClassUID = LABEL_MAP_SEGMENTATION_STORAGE if label_map else SEGMENTATION_STORAGE
-    dataset.SOPInstanceUID = generate_uid()
-    dataset.SeriesInstanceUID = generate_uid()
-    dataset.Modality = "SEG"
-    dataset.FrameOfReferenceUID = identity.frame_of_reference_uid
-    for keyword in ("InstanceCreationDate", "ContentDate", "SeriesDate"):
-        setattr(dataset, keyword, date)
-    for keyword in ("InstanceCreationTime", "ContentTime", "SeriesTime"):
-        setattr(dataset, keyword, time)
-    _set_defaults(dataset, identity)
-    _set_image_attributes(dataset, identity, source)
-    _record_predecessor(dataset, kept)
-    _apply(dataset, keywords)
+    new = NewObject(
+        sop_class_uid=LABEL_MAP_SEGMENTATION_STORAGE if label_map else SEGMENTATION_STORAGE,
+        modality="SEG",
+        title="Segmentation",
+        name=identity.name,
+        frame_of_reference_uid=identity.frame_of_reference_uid,
+    )
+    dataset = new_header(new, source_header, kept, attributes, _RENEWED)
+    _drop_contradictions(dataset)
+    if not dataset.get("ContentLabel"):
+        dataset.ContentLabel = "SEGMENTATION"
+    # These may be empty (type 2), and stay so where they were.
+    for keyword, value in (("ContentDescription", of_64_bytes(identity.name)), ("ContentCreatorName", "")):
+        if keyword not in dataset:
+            setattr(dataset, keyword, value)
+    _set_image_attributes(dataset, identity, source_header)
+    record_predecessor(dataset, kept)
+    apply_keywords(dataset, keywords)
     return dataset
-
-
-def _kept_attributes(kept: Dataset | None) -> Dataset:
-    dataset = Dataset() if kept is None else deepcopy(kept)
-    for keyword in _RENEWED:
-        if keyword in dataset:
-            delattr(dataset, keyword)
-    # All text is written in one encoding that holds it, whatever the source had.
-    if kept is not None:
-        with config.disable_value_validation():
-            dataset.decode()
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    return dataset
-
-
-def _report_losses(kept: Dataset) -> None:
-    """Log what the loaded object had and the new one has not."""
-    lost = []
-    if "DigitalSignaturesSequence" in kept:
-        lost.append("digital signatures, which hold for the loaded object only")
-    if "ICCProfile" in kept:
-        lost.append("the ICC profile of its palette")
-    groups = (kept.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    others = [element.name for element in groups if element.keyword not in _SHARED_GROUPS]
-    if others:
-        lost.append(f"the functional groups {', '.join(others)}")
-    for what in lost:
-        _log.warning("Not written again: %s.", what)
-
-
-def _time_zone(dataset: Dataset) -> datetime.tzinfo | None:
-    """Return the time zone that the dataset says its times are in, None for the local one."""
-    text = str(dataset.get("TimezoneOffsetFromUTC") or "").strip()
-    try:
-        return datetime.datetime.strptime(text, "%z").tzinfo
-    except ValueError:
-        return None
 
 
 def _drop_contradictions(dataset: Dataset) -> None:
@@ -272,203 +111,21 @@ def _drop_contradictions(dataset: Dataset) -> None:
         _log.warning("Laterality %s of the series was left out: in segmentations, segments say it.", laterality.value)
 
 
-def _set_patient_and_study(dataset: Dataset, source: Source, attributes: Mapping[str, Any]) -> None:
-    if source.header is not None:
-        # The images at hand are the authority: patient data may have been corrected since the segmentation was made.
-        header = deepcopy(source.header)
-        with config.disable_value_validation():
-            header.decode()
-            for keyword in PATIENT_AND_STUDY:
-                if keyword in header:
-                    setattr(dataset, keyword, header.get(keyword))
-    for keyword in _CHECKED:
-        if dataset.get(keyword) and not _is_valid(keyword, dataset.get(keyword)):
-            _log.warning("%s %r of the source is invalid and was left out.", keyword, str(dataset.get(keyword)))
-            delattr(dataset, keyword)
-    for keyword in PATIENT_AND_STUDY:
-        value = attributes.get(keyword)
-        if value and not dataset.get(keyword):
-            try:
-                _set(dataset, keyword, value)
-            except ExportError as error:
-                _log.warning("Left out of what the scene says of the patient: %s", error)
-    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"):
-        if keyword not in dataset:
-            setattr(dataset, keyword, "")
-    for keyword in ("AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator"):
-        if keyword not in dataset:
-            setattr(dataset, keyword, "")
-    if not dataset.get("StudyInstanceUID"):
-        dataset.StudyInstanceUID = generate_uid()
-
-
-def _is_valid(keyword: str, value: Any) -> bool:
-    try:
-        validate_value(dictionary_VR(keyword), str(value), config.RAISE)
-    except ValueError:
-        return False
-    return True
-
-
-def _set_equipment(dataset: Dataset, kept: Dataset | None) -> None:
-    """Name this program as the maker, and the maker of the loaded object as one that contributed (PS3.3 C.12.1)."""
-    from dicombridge import __version__
-
-    if kept is not None and any(kept.get(keyword) for keyword in _EQUIPMENT):
-        item = Dataset()
-        for keyword in (*_EQUIPMENT, "InstitutionName"):
-            if kept.get(keyword):
-                setattr(item, keyword, kept.get(keyword))
-        if "Manufacturer" not in item:
-            item.Manufacturer = "Unknown"
-        purpose = Dataset()
-        purpose.CodeValue, purpose.CodingSchemeDesignator, purpose.CodeMeaning = "109102", "DCM", "Processing Equipment"
-        item.PurposeOfReferenceCodeSequence = [purpose]
-        item.ContributionDescription = "Made the segmentation that this one was edited from"
-        ours = kept.get("Manufacturer") == "DICOMBridge"
-        if not ours:
-            dataset.ContributingEquipmentSequence = [*(dataset.get("ContributingEquipmentSequence") or []), item]
-    dataset.Manufacturer = "DICOMBridge"
-    dataset.ManufacturerModelName = "dicombridge"
-    dataset.DeviceSerialNumber = "1"
-    dataset.SoftwareVersions = __version__
-
-
-def _of_64_bytes(text: str) -> str:
-    """Return text that also those take for 64 characters who count bytes (dciodvfy does)."""
-    return shortened(shortened(text, 64).encode("utf-8")[:64].decode("utf-8", "ignore"), 64)
-
-
-def _set_defaults(dataset: Dataset, identity: Identity) -> None:
-    name = _of_64_bytes(identity.name)
-    defaults: dict[str, Any] = {
-        "SeriesNumber": 300,
-        "InstanceNumber": 1,
-        "SeriesDescription": name or "Segmentation",
-        "ContentLabel": "SEGMENTATION",
-    }
-    for keyword, value in defaults.items():
-        if dataset.get(keyword) in (None, "") or keyword not in dataset:
-            setattr(dataset, keyword, value)
-    # These may be empty (type 2), and stay so where they were.
-    for keyword, value in (("ContentDescription", name), ("ContentCreatorName", "")):
-        if keyword not in dataset:
-            setattr(dataset, keyword, value)
-
-
-def _set_image_attributes(dataset: Dataset, identity: Identity, source: Source) -> None:
+def _set_image_attributes(dataset: Dataset, identity: Identity, source_header: Dataset | None) -> None:
     kind = identity.segmentation_type
     dataset.ImageType = ["DERIVED", "PRIMARY"]
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.PixelRepresentation = 0
-    lossy = source.header.get("LossyImageCompression") if source.header is not None else None
+    lossy = source_header.get("LossyImageCompression") if source_header is not None else None
     if "LossyImageCompression" not in dataset or lossy == "01":
         dataset.LossyImageCompression = "01" if lossy == "01" else "00"
-    if dataset.LossyImageCompression == "01" and source.header is not None:
+    if dataset.LossyImageCompression == "01" and source_header is not None:
         for keyword in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
-            if keyword in source.header and keyword not in dataset:
-                setattr(dataset, keyword, source.header.get(keyword))
+            if keyword in source_header and keyword not in dataset:
+                setattr(dataset, keyword, source_header.get(keyword))
     dataset.SegmentationType = kind
     dataset.SegmentsOverlap = identity.segments_overlap
     if kind == "FRACTIONAL":
         dataset.SegmentationFractionalType = identity.fractional_type
         dataset.MaximumFractionalValue = identity.maximum_fractional_value
-
-
-def _record_predecessor(dataset: Dataset, kept: Dataset | None) -> None:
-    """Name the object that was loaded as the one that this one was made from (PS3.3 C.12.4, General Reference)."""
-    if kept is None or not kept.get("SOPInstanceUID") or not kept.get("SOPClassUID"):
-        return
-    item = Dataset()
-    item.ReferencedSOPClassUID = kept.SOPClassUID
-    item.ReferencedSOPInstanceUID = kept.SOPInstanceUID
-    series = Dataset()
-    series.SeriesInstanceUID = kept.get("SeriesInstanceUID") or generate_uid()
-    series.ReferencedSOPSequence = [item]
-    study = Dataset()
-    study.StudyInstanceUID = kept.get("StudyInstanceUID") or dataset.StudyInstanceUID
-    study.ReferencedSeriesSequence = [series]
-    dataset.PredecessorDocumentsSequence = [study]
-
-
-def set_references(dataset: Dataset, references: Sequence[Reference], study_instance_uid: str) -> None:
-    """Fill the Common Instance Reference module (PS3.3 C.12.2) with the instances that the frames refer to."""
-    own_study: dict[str, list[Reference]] = {}
-    other_studies: dict[str, dict[str, list[Reference]]] = {}
-    for reference in references:
-        if not reference.series_instance_uid or not reference.sop_class_uid:
-            continue
-        study = reference.study_instance_uid or study_instance_uid
-        series = own_study if study == study_instance_uid else other_studies.setdefault(study, {})
-        series.setdefault(reference.series_instance_uid, []).append(reference)
-    if own_study:
-        dataset.ReferencedSeriesSequence = [_series_item(uid, instances) for uid, instances in own_study.items()]
-    if other_studies:
-        items = []
-        for study, series in other_studies.items():
-            item = Dataset()
-            item.StudyInstanceUID = study
-            item.ReferencedSeriesSequence = [_series_item(uid, instances) for uid, instances in series.items()]
-            items.append(item)
-        dataset.StudiesContainingOtherReferencedInstancesSequence = items
-
-
-def set_source_images(dataset: Dataset, references: Sequence[Reference]) -> None:
-    """Name the source images for the object as a whole, where not every frame names its own (PS3.3 C.12.4)."""
-    if not references or dataset.get("SourceImageSequence"):
-        return
-    items = []
-    for reference in references:
-        item = Dataset()
-        item.ReferencedSOPClassUID = reference.sop_class_uid
-        item.ReferencedSOPInstanceUID = reference.sop_instance_uid
-        purpose = Dataset()
-        purpose.CodeValue, purpose.CodingSchemeDesignator = "121322", "DCM"
-        purpose.CodeMeaning = "Source image for image processing operation"
-        item.PurposeOfReferenceCodeSequence = [purpose]
-        items.append(item)
-    dataset.SourceImageSequence = items
-
-
-def _series_item(series_uid: str, references: Sequence[Reference]) -> Dataset:
-    item = Dataset()
-    item.SeriesInstanceUID = series_uid
-    instances = []
-    for reference in references:
-        instance = Dataset()
-        instance.ReferencedSOPClassUID = reference.sop_class_uid
-        instance.ReferencedSOPInstanceUID = reference.sop_instance_uid
-        instances.append(instance)
-    item.ReferencedInstanceSequence = instances
-    return item
-
-
-def _apply(dataset: Dataset, keywords: Mapping[str, Any]) -> None:
-    for keyword, value in keywords.items():
-        if value is None:
-            if keyword in dataset:
-                delattr(dataset, keyword)
-        elif value == "" and dictionary_VR(keyword) == "UI":
-            continue  # a field of a form that was left empty; nothing is identified by no UID
-        else:
-            _set(dataset, keyword, value)
-
-
-def _set(dataset: Dataset, keyword: str, value: Any) -> None:
-    """Set an attribute from a value or its text.
-
-    Raises
-    ------
-    ExportError
-        The value does not fit the attribute.
-    """
-    try:
-        vr = dictionary_VR(keyword)
-        if vr in ("US", "UL", "SS", "SL") and isinstance(value, str):
-            value = int(value)
-        # A new element: one that is there keeps the leniency with which it was read.
-        with config.strict_reading():
-            dataset[keyword] = DataElement(tag_for_keyword(keyword), vr, value, validation_mode=config.RAISE)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ExportError(f"{keyword} cannot be {value!r}: {error}") from error

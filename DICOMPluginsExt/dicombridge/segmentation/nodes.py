@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import colorsys
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dicombridge.codes import Terminology, parse_terminology, terminology_tag
-from dicombridge.geometry import geometry_of_matrix, same_grid, set_image_geometry
+from dicombridge.geometry import same_grid, set_image_geometry, volume_geometry
 from dicombridge.segmentation.segments import Segment
 from dicombridge.shadow import tag_text, tag_value
+from dicombridge.source_instances import SOURCES_ATTRIBUTE, remembered_grid, remembered_sources, sources_text
 from dicombridge.text import one_line
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ __all__ = [
     "segment_of_node",
     "set_reference_geometry",
     "sources_text",
+    "volume_geometry",
 ]
 
 BINARY_LABELMAP = "Binary labelmap"
 TYPE_ATTRIBUTE = "DICOMBridge.SegmentationType"
-SOURCES_ATTRIBUTE = "DICOMBridge.SourceInstances"
 BACKGROUND_ATTRIBUTE = "DICOMBridge.BackgroundSegment"
 SEGMENT_ID_ATTRIBUTE = "DICOMBridge.SegmentID"
 THRESHOLD_ATTRIBUTE = "DICOMBridge.FractionThreshold"
@@ -181,35 +181,6 @@ def _tag(vtk_segment: Any, name: str) -> str:
     return tag_value(_raw_tag(vtk_segment, name))
 
 
-def sources_text(by_slice: Mapping[int, Sequence[tuple[str, int]]], grid: VolumeGeometry | SlantedGrid) -> str:
-    """Return the source instances of each slice of a grid as JSON; each UID is written once."""
-    uids = list(dict.fromkeys(uid for pairs in by_slice.values() for uid, _ in pairs))
-    index = {uid: number for number, uid in enumerate(uids)}
-    slices = {str(place): [[index[uid], frame] for uid, frame in pairs] for place, pairs in by_slice.items()}
-    affine = np.asarray(grid.affine, dtype=float)[:3].ravel().tolist()
-    return json.dumps({"uids": uids, "slices": slices, "affine": affine}, separators=(",", ":"))
-
-
-def remembered_sources(node: Any) -> dict[int, list[tuple[str, int]]]:
-    """Return what :func:`sources_text` kept on a node: (SOP Instance UID, frame number or 0) by slice."""
-    try:
-        kept = json.loads(node.GetAttribute(SOURCES_ATTRIBUTE) or "null")
-        uids = kept["uids"]
-        return {int(place): [(uids[at], frame) for at, frame in pairs] for place, pairs in kept["slices"].items()}
-    except (ValueError, TypeError, KeyError, IndexError):  # nothing kept, or edited by somebody
-        return {}
-
-
-def remembered_grid(node: Any) -> NDArray[np.float64] | None:
-    """Return the 4x4 matrix, (slice, row, column, 1) to LPS mm, of the slices of :func:`remembered_sources`."""
-    try:
-        kept = json.loads(node.GetAttribute(SOURCES_ATTRIBUTE) or "null")
-        rows = np.array(kept["affine"], dtype=float).reshape(3, 4)
-    except (ValueError, TypeError, KeyError):
-        return None
-    return np.vstack([rows, [0.0, 0.0, 0.0, 1.0]]) if np.isfinite(rows).all() else None
-
-
 def set_reference_geometry(
     node: Any, geometry: VolumeGeometry | SlantedGrid, volumes: Sequence[Any], image: Any, has_references: bool
 ) -> None:
@@ -241,13 +212,3 @@ def set_reference_geometry(
 
 def _has_grid(volume: Any, geometry: VolumeGeometry | SlantedGrid) -> bool:
     return same_grid(volume_geometry(volume), geometry, tolerance_mm=0.1)
-
-
-def volume_geometry(volume: Any) -> VolumeGeometry | SlantedGrid:
-    """Return the grid of a volume node."""
-    from vtkmodules.vtkCommonMath import vtkMatrix4x4
-
-    matrix = vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(matrix)
-    columns, rows, slices = volume.GetImageData().GetDimensions() if volume.GetImageData() else (0, 0, 0)
-    return geometry_of_matrix(matrix, (slices, rows, columns))

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 
 from dicombridge.errors import ExportError
 from dicombridge.geometry import geometry_of_matrix, same_grid
+from dicombridge.output.source import Source
 from dicombridge.segmentation.arrays import NodeLabels, image_array, label_images, own_grid, to_grid
 from dicombridge.segmentation.frames import Frame
 from dicombridge.segmentation.frames import slices_by_label as find_slices
@@ -24,7 +25,6 @@ from dicombridge.segmentation.nodes import (
     volume_geometry,
 )
 from dicombridge.segmentation.segments import Segment
-from dicombridge.segmentation.source import Source
 
 if TYPE_CHECKING:
     from highdicom import VolumeGeometry

@@ -15,11 +15,12 @@ from dicombridge.codes import DEFAULT_CATEGORY, DEFAULT_TYPE, Terminology, code_
 from dicombridge.colours import cielab_of_rgb, rgb_of_cielab
 from dicombridge.errors import UnreadableError
 from dicombridge.shadow import bytes_to_text, dataset_from_text
+from dicombridge.text import shortened
 
 if TYPE_CHECKING:
     from dicombridge.multiframe import MultiFrame
 
-__all__ = ["Segment", "is_background", "segment_item", "segments_of_file", "shortened"]
+__all__ = ["Segment", "is_background", "segment_item", "segments_of_file"]
 
 SEGMENT_SEQUENCE = 0x00620002
 _TYPE = ("SegmentedPropertyTypeCodeSequence", "SegmentedPropertyTypeModifierCodeSequence")
@@ -169,16 +170,6 @@ def _palette(header: Any) -> dict[int, tuple[float, float, float]]:
         channels.append({first + place: value / scale for place, value in enumerate(values)})
     red, green, blue = channels
     return {number: (red[number], green[number], blue[number]) for number in red.keys() & green.keys() & blue.keys()}
-
-
-def shortened(text: str, length: int) -> str:
-    """Return text that fits a VR: no backslash or control characters, at most ``length`` characters.
-
-    >>> shortened("left lung", 4)
-    'left'
-    """
-    printable = "".join(character if character.isprintable() else " " for character in text.replace("\\", "/"))
-    return printable.strip()[:length].strip()
 
 
 def segment_item(segment: Segment) -> tuple[Dataset, list[str]]:

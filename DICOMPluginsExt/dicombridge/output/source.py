@@ -1,4 +1,4 @@
-"""On which images, and on which grid, a segmentation node is exported."""
+"""On which images, and on which grid, a node is exported."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 from pydicom.uid import generate_uid
 
 from dicombridge.errors import DicomBridgeError, ExportError
-from dicombridge.geometry import DIRECTION_TOLERANCE, POSITION_TOLERANCE_MM
+from dicombridge.geometry import DIRECTION_TOLERANCE, POSITION_TOLERANCE_MM, volume_geometry
 from dicombridge.hierarchy import attributes_of_node
 from dicombridge.multiframe import read_header
 from dicombridge.references import Reference, references_of, series_of_references
-from dicombridge.segmentation.nodes import remembered_grid, remembered_sources, volume_geometry
 from dicombridge.shadow import remembered
+from dicombridge.source_instances import remembered_grid, remembered_sources
 
 if TYPE_CHECKING:
     from highdicom import VolumeGeometry
@@ -44,7 +44,7 @@ SOP_CLASS = "0008,0016"
 
 @dataclass
 class Source:
-    """The images that a segmentation belongs to.
+    """The images that a node belongs to.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Source:
     others
         The other grids of the same series: time points, echoes, stacks apart.
     references
-        What the segmentation referred to when it was loaded.
+        What the node referred to when it was loaded.
     given
         Whether the caller named the source.
     volume
@@ -77,7 +77,7 @@ class Source:
 
 
 def find_source(node: Any, database: Database | None, source: Any = None) -> Source:
-    """Find the source images of a segmentation node (or volume node).
+    """Find the source images of a node.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def _candidates(node: Any, found: Source) -> list[Reference]:
 def _use_database(found: Source, references: list[Reference], database: Database, volume: Any) -> None:
     of_volume = set((volume.GetAttribute("DICOM.instanceUIDs") or "").split()) if volume is not None else set()
     series = series_of_references(references, database)
-    # The series of the reference volume is what the user sees the segmentation on.
+    # The series of the reference volume is what the user sees the node on.
     first = sorted(series, key=lambda uid: -len(of_volume.intersection(series[uid])))
     for uid in first:
         _use_series(found, uid, database, volume, of_volume or set(series[uid]))
@@ -248,7 +248,7 @@ def _numbers(volume: Any, attribute: str) -> list[int]:
 def known_attributes(node: Any, source: Source) -> dict[str, Any]:
     """Return what the subject hierarchy knows of patient and study, by DICOM keyword.
 
-    A segmentation that was made in Slicer has no patient of its own there: it is of the patient of its volume.
+    A node that was made in Slicer has no patient of its own there: it is of the patient of its volume.
     """
     attributes: dict[str, Any] = {}
     for one in (source.volume, node):
@@ -277,7 +277,7 @@ class SliceSources:
     preserved
         Whether every pixel of a frame lies where the pixel of the image with the same row and column lies.
     lost
-        Number of images that the segmentation came with and that no slice names any more.
+        Number of images that the node came with and that no slice names any more.
     """
 
     by_slice: dict[int, list[tuple[str, str, int]]]
@@ -286,9 +286,9 @@ class SliceSources:
 
 
 def slice_sources(node: Any, source: Source, grid: Grid) -> SliceSources:
-    """Return the images in the slices of a grid: those that the segmentation came with, or those of the source series.
+    """Return the images in the slices of a grid: those that the node came with, or those of the source series.
 
-    Slices are found by where they lie, never by their number: a segmentation may have been cropped or moved since.
+    Slices are found by where they lie, never by their number: a node may have been cropped or moved since.
     """
     classes = {reference.sop_instance_uid: reference.sop_class_uid for reference in source.references}
     of_images: dict[int, list[tuple[str, str, int]]] = {}
@@ -315,7 +315,7 @@ def slice_sources(node: Any, source: Source, grid: Grid) -> SliceSources:
 
 
 def _kept_sources(node: Any, grid: Grid, classes: dict[str, str]) -> dict[int, list[tuple[str, str, int]]]:
-    """Return what the segmentation was loaded with, on the slices of a grid; images of unknown class are left out."""
+    """Return what the node was loaded with, on the slices of a grid; images of unknown class are left out."""
     kept = remembered_sources(node)
     affine = remembered_grid(node)
     if not kept or affine is None:
@@ -374,5 +374,5 @@ def instances_to_name(source: Source, sources: SliceSources) -> tuple[list[Refer
     lost = [uid for uid in kept if uid not in found]
     warnings = [f"References to {len(lost)} images without a known series were left out."] if lost else []
     if sources.lost:
-        warnings.append(f"{sources.lost} images that the segmentation came with lie in none of its slices any more.")
+        warnings.append(f"{sources.lost} images that the node came with lie in none of its slices any more.")
     return list(found.values()), warnings

@@ -1,9 +1,9 @@
-"""A segmentation file, written front to back: header, functional groups, frames one at a time."""
+"""Files, written front to back: header, functional groups, frames one at a time; and several, all or none of them."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from struct import pack
@@ -16,15 +16,32 @@ from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.uid import UID
 
 from dicombridge.errors import ExportError
-from dicombridge.part10 import DEFLATED_EXPLICIT_VR, EXPLICIT_VR_LITTLE_ENDIAN, PIXEL_DATA
+from dicombridge.output.frames import packed_frames
+from dicombridge.part10 import (
+    DEFLATED_EXPLICIT_VR,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    PIXEL_DATA,
+)
 from dicombridge.pixels import DEFLATED_IMAGE_FRAME, RLE_LOSSLESS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["COMPRESSIONS", "Pixels", "transfer_syntax", "write_file"]
+__all__ = [
+    "COMPRESSIONS",
+    "DOUBLE_FLOAT_PIXEL_DATA",
+    "FLOAT_PIXEL_DATA",
+    "Job",
+    "Pixels",
+    "Progress",
+    "transfer_syntax",
+    "write_file",
+    "write_together",
+]
 
-PER_FRAME_GROUPS = 0x52009230
+FLOAT_PIXEL_DATA = 0x7FE00008
+DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
 JPEG_LS_LOSSLESS = "1.2.840.10008.1.2.4.80"
 JPEG_2000_LOSSLESS = "1.2.840.10008.1.2.4.90"
 SMALLEST_JPEG_2000 = 32
@@ -43,6 +60,11 @@ COMPRESSIONS = {
 """Names of compressions, all lossless, by transfer syntax. ``deflate`` is the whole dataset, and most widely read."""
 
 _NATIVE = frozenset({EXPLICIT_VR_LITTLE_ENDIAN, DEFLATED_EXPLICIT_VR})
+_PIXEL_VRS = {FLOAT_PIXEL_DATA: b"OF", DOUBLE_FLOAT_PIXEL_DATA: b"OD"}
+
+Progress = Callable[[float, str], None]
+Job = Callable[[Progress | None], tuple[str, Callable[[Path], None]]]
+"""Prepares a file: returns its name, and what writes it under another name."""
 
 
 def transfer_syntax(compression: Any, bits: int) -> str:
@@ -77,14 +99,19 @@ class Pixels:
     Parameters
     ----------
     frames
-        Yields frames: bool for 1 bit, else uint8 or uint16, (rows, columns).
+        Yields frames, (rows, columns): bool for 1 bit, else integers or floats of that many bits.
     count, rows, columns, bits
         Number of frames, their size, Bits Allocated.
+    tag
+        Pixel Data, Float Pixel Data or Double Float Pixel Data.
     """
 
-    def __init__(self, frames: Iterator[NDArray[Any]], count: int, rows: int, columns: int, bits: int) -> None:
+    def __init__(
+        self, frames: Iterator[NDArray[Any]], count: int, rows: int, columns: int, bits: int, tag: int = PIXEL_DATA
+    ) -> None:
         self.frames = frames
         self.count, self.rows, self.columns, self.bits = count, rows, columns, bits
+        self.tag = tag
 
     @property
     def native_length(self) -> int:
@@ -93,34 +120,100 @@ class Pixels:
         return length + length % 2
 
 
+def write_together(directory: Path, jobs: Sequence[Job], progress: Progress | None = None) -> list[Path]:
+    """Write several files, all or none: under temporary names, which are changed when all are written.
+
+    Parameters
+    ----------
+    directory
+        Made if it does not exist.
+    jobs
+        Each is called with its part of ``progress``, and then what it returned with a path.
+
+    Raises
+    ------
+    ExportError
+        The folder cannot be written, or has a file of that name.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"{directory}: cannot be made: {error.strerror}.") from error
+    written: list[tuple[Path, Path]] = []
+    finished: list[Path] = []
+    try:
+        for number, job in enumerate(jobs):
+            name, write = job(_part(progress, number, len(jobs)))
+            if (directory / name).exists() or directory / name in [path for _, path in written]:
+                raise ExportError(f"{directory / name}: there is a file of this SOP Instance UID already.")
+            partial = directory / f".{name}.part"
+            written.append((partial, directory / name))
+            write(partial)
+        if progress is not None:
+            progress(1.0, "Written")  # before the files have their names: a caller may cancel here too
+        for partial, path in written:
+            partial.replace(path)
+            finished.append(path)
+    except OSError as error:
+        raise ExportError(f"{directory}: cannot be written: {error.strerror or error}.") from error
+    finally:
+        if len(finished) < len(jobs):
+            for path in [*(partial for partial, _ in written), *finished]:
+                with suppress(OSError):
+                    path.unlink()
+    return finished
+
+
+def _part(progress: Progress | None, number: int, count: int) -> Progress | None:
+    if progress is None:
+        return None
+    tell = progress
+    return lambda fraction, message: tell((number + fraction) / count, message)
+
+
 def write_file(
     path: Path,
     dataset: Dataset,
-    per_frame_groups: bytes,
-    pixels: Pixels,
-    transfer_syntax_uid: str,
-    progress: Callable[[float, str], None] | None = None,
+    transfer_syntax_uid: str = EXPLICIT_VR_LITTLE_ENDIAN,
+    pixels: Pixels | None = None,
+    encoded: Mapping[int, bytes] | None = None,
+    progress: Progress | None = None,
 ) -> None:
-    """Write a file under a temporary name; the caller renames it when all files are written.
+    """Write a file front to back.
+
+    Parameters
+    ----------
+    dataset
+        All elements but those below, with their values.
+    transfer_syntax_uid
+        Explicit or implicit VR little endian, deflated, or one of :data:`COMPRESSIONS`.
+    pixels
+        The pixel data, written frame by frame.
+    encoded
+        Top level elements that are encoded already, in that transfer syntax's VR and little endian, by tag.
 
     Raises
     ------
     ExportError
         The disk is full, the folder cannot be written, a codec is missing.
     """
+    implicit = transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN
+    parts = dict(encoded or {})
+    if pixels is not None:
+        parts[pixels.tag] = b""
     try:
         with path.open("wb") as file:
             file.write(b"\0" * 128 + b"DICM")
             file.write(_file_meta(dataset, transfer_syntax_uid))
             sink = _Deflating(file) if transfer_syntax_uid == DEFLATED_EXPLICIT_VR else file
-            sink.write(_encoded(dataset, 0, PER_FRAME_GROUPS))
-            sink.write(per_frame_groups)
-            sink.write(_encoded(dataset, PER_FRAME_GROUPS + 1, PIXEL_DATA))
-            if transfer_syntax_uid in _NATIVE:
-                _write_native(sink, pixels, progress)
-            else:
-                _write_encapsulated(sink, pixels, transfer_syntax_uid, progress)
-            sink.write(_encoded(dataset, PIXEL_DATA + 1, 0x1_0000_0000))
+            begin = 0
+            for tag in sorted(parts):
+                sink.write(_encoded(dataset, begin, tag, implicit))
+                if pixels is not None and tag == pixels.tag:
+                    _write_pixels(sink, pixels, transfer_syntax_uid, progress)
+                sink.write(parts[tag])
+                begin = tag + 1
+            sink.write(_encoded(dataset, begin, 0x1_0000_0000, implicit))
             if isinstance(sink, _Deflating):
                 sink.finish()
     except OSError as error:
@@ -163,25 +256,34 @@ def _file_meta(dataset: Dataset, transfer_syntax_uid: str) -> bytes:
     return output.getvalue()
 
 
-def _encoded(dataset: Dataset, first: int, end: int) -> bytes:
-    """Return the elements from one tag up to, not including, another one in Explicit VR Little Endian."""
+def _encoded(dataset: Dataset, first: int, end: int, implicit_vr: bool) -> bytes:
+    """Return the elements from one tag up to, not including, another one in little endian."""
     part = Dataset()
     part.update({tag: dataset.get_item(tag) for tag in sorted(dataset.keys()) if first <= tag < end})
     output = DicomBytesIO()
     output.is_little_endian = True
-    output.is_implicit_VR = False
+    output.is_implicit_VR = implicit_vr
     write_dataset(output, part, dataset.get("SpecificCharacterSet") or "ISO_IR 6")
     return output.getvalue()
 
 
-def _write_native(sink: Any, pixels: Pixels, progress: Callable[[float, str], None] | None) -> None:
-    from dicombridge.segmentation.frames import packed_frames
+def _write_pixels(sink: Any, pixels: Pixels, transfer_syntax_uid: str, progress: Progress | None) -> None:
+    if transfer_syntax_uid in (*_NATIVE, IMPLICIT_VR_LITTLE_ENDIAN):
+        _write_native(sink, pixels, transfer_syntax_uid, progress)
+    else:
+        _write_encapsulated(sink, pixels, transfer_syntax_uid, progress)
 
+
+def _write_native(sink: Any, pixels: Pixels, transfer_syntax_uid: str, progress: Progress | None) -> None:
     length = pixels.native_length
     if length >= 0xFFFFFFFF:
-        raise ExportError("The segmentation has more than 4 GiB of pixels; choose a compression or LABELMAP.")
-    vr = b"OB" if pixels.bits <= 8 else b"OW"
-    sink.write(pack("<HH2sHL", 0x7FE0, 0x0010, vr, 0, length))
+        raise ExportError("There are more than 4 GiB of pixels; choose a compression, or fewer bits.")
+    group, number = pixels.tag >> 16, pixels.tag & 0xFFFF
+    if transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN:
+        sink.write(pack("<HHL", group, number, length))
+    else:
+        vr = _PIXEL_VRS.get(pixels.tag, b"OB" if pixels.bits <= 8 else b"OW")
+        sink.write(pack("<HH2sHL", group, number, vr, 0, length))
     frames = _told(pixels, progress)
     written = 0
     for content in packed_frames(frames) if pixels.bits == 1 else (_bytes(frame) for frame in frames):
@@ -194,7 +296,7 @@ def _bytes(frame: NDArray[Any]) -> bytes:
     return np.ascontiguousarray(frame, dtype=frame.dtype.newbyteorder("<")).tobytes()
 
 
-def _told(pixels: Pixels, progress: Callable[[float, str], None] | None) -> Iterator[NDArray[Any]]:
+def _told(pixels: Pixels, progress: Progress | None) -> Iterator[NDArray[Any]]:
     every = max(1, pixels.count // 50)
     for number, frame in enumerate(pixels.frames):
         if progress is not None and number % every == 0:
@@ -202,9 +304,7 @@ def _told(pixels: Pixels, progress: Callable[[float, str], None] | None) -> Iter
         yield frame
 
 
-def _write_encapsulated(
-    sink: Any, pixels: Pixels, transfer_syntax_uid: str, progress: Callable[[float, str], None] | None
-) -> None:
+def _write_encapsulated(sink: Any, pixels: Pixels, transfer_syntax_uid: str, progress: Progress | None) -> None:
     """Write one fragment a frame, with a Basic Offset Table (PS3.5 A.4)."""
     fragments: list[bytes] = []
     for frame in _told(pixels, progress):
@@ -264,9 +364,3 @@ def _encoded_by_pydicom(frame: NDArray[Any], bits: int, transfer_syntax_uid: str
         )
     except (ValueError, RuntimeError, NotImplementedError, AttributeError) as error:
         raise ExportError(f"A frame could not be compressed: {error}") from error
-
-
-def remove_quietly(path: Path) -> None:
-    """Remove a file that may not be there."""
-    with suppress(OSError):
-        path.unlink()
