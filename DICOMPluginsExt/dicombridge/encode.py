@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from struct import Struct
+from typing import Any
 
-__all__ = ["decimal_string", "element", "item", "sequence"]
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+
+__all__ = ["decimal_string", "element", "encoded_dataset", "item", "sequence"]
 
 _SHORT = Struct("<HH2sH").pack
 _LONG = Struct("<HH2sHL").pack
@@ -30,6 +34,15 @@ def sequence(tag: int, items: Iterable[bytes]) -> bytes:
     """Return a sequence of the contents of its items."""
     value = b"".join([item(content) for content in items])
     return _LONG(tag >> 16, tag & 0xFFFF, b"SQ", 0, len(value)) + value
+
+
+def encoded_dataset(dataset: Any) -> bytes:
+    """Return the elements of a Dataset, e.g. an item of a sequence, with text in UTF-8."""
+    output = DicomBytesIO()
+    output.is_little_endian = True
+    output.is_implicit_VR = False
+    write_dataset(output, dataset, "ISO_IR 192")
+    return output.getvalue()
 
 
 def decimal_string(value: float) -> str:

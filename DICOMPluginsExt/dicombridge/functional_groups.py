@@ -69,6 +69,19 @@ class FrameTable:
         for shape, values in self._rows:
             yield [values[group] for group in groups[id(shape)]]
 
+    def below(self, tag: int) -> list[tuple[int, tuple[bytes, ...]] | None]:
+        """Return for each frame something that is equal for frames whose functional group ``tag`` is; None without."""
+        numbers: dict[tuple[Path, ...], int] = {}
+        known: dict[int, tuple[int, list[int]]] = {}
+        for shape in self._shapes:
+            paths = tuple(path for path in shape.groups if path[0] == tag)
+            known[id(shape)] = (numbers.setdefault(paths, len(numbers)), [shape.groups[path] for path in paths])
+        found: list[tuple[int, tuple[bytes, ...]] | None] = []
+        for shape, values in self._rows:
+            number, groups = known[id(shape)]
+            found.append((number, tuple([values[group] for group in groups])) if groups else None)
+        return found
+
     def values_of(self, tag: int) -> Iterator[bytes]:
         """Yield every value of an element, wherever it stands, frame by frame."""
         groups = {id(shape): [g for known, g in shape.groups.items() if known[-1] == tag] for shape in self._shapes}

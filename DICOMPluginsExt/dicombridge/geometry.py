@@ -43,6 +43,7 @@ __all__ = [
     "unit_normal",
     "volume_geometry",
     "vtk_matrix",
+    "with_slices_reversed",
 ]
 
 POSITION_TOLERANCE_MM = 0.02
@@ -313,6 +314,14 @@ def grid_of_affine(
         return VolumeGeometry(affine, (slices, rows, columns), "PATIENT", frame_of_reference_uid or None)
     except ValueError:  # highdicom's limit of what is perpendicular is narrower than rounded cosines are
         return SlantedGrid(affine, (slices, rows, columns), frame_of_reference_uid or None)
+
+
+def with_slices_reversed(geometry: VolumeGeometry | SlantedGrid) -> VolumeGeometry | SlantedGrid:
+    """Return the same voxels with the last slice first, which turns a left-handed grid into a right-handed one."""
+    affine = np.array(geometry.affine, dtype=float)
+    affine[:3, 3] += affine[:3, 0] * (int(geometry.spatial_shape[0]) - 1)
+    affine[:3, 0] = -affine[:3, 0]
+    return grid_of_affine(affine, geometry.spatial_shape, geometry.frame_of_reference_uid)
 
 
 def ijk_to_ras(geometry: VolumeGeometry | SlantedGrid) -> NDArray[np.float64]:

@@ -36,7 +36,8 @@ from dicombridge.shadow import LONGEST_BINARY, NOT_REMEMBERED, bytes_to_text
 __all__ = ["MultiFrame", "open_multiframe", "read_header"]
 
 PER_FRAME_GROUPS = 0x52009230
-PIXEL_DATA_TAGS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
+PIXEL_DATA_TAGS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
+"""The three elements that pixels may be in (PS3.3 C.7.6.3, C.7.6.24, C.7.6.25), and their keywords."""
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _OFFSET_TABLES = (0x7FE00001, 0x7FE00002)
 _REWRITTEN = frozenset({IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN})
@@ -112,8 +113,13 @@ class MultiFrame:
 
 
 @contextmanager
-def open_multiframe(path: str | Path, pixels: bool = True) -> Iterator[MultiFrame]:
+def open_multiframe(path: str | Path, pixels: bool = True, without: Collection[int] = ()) -> Iterator[MultiFrame]:
     """Open a multi-frame object; without ``pixels``, whatever follows the per-frame groups is not looked at.
+
+    Parameters
+    ----------
+    without
+        Tags of long sequences that are left out of ``header``; :meth:`MultiFrame.top_level` still has them.
 
     Raises
     ------
@@ -125,15 +131,20 @@ def open_multiframe(path: str | Path, pixels: bool = True) -> Iterator[MultiFram
         try:
             layout = read_layout(buffer)
         except NeedsPydicom:
-            yield _otherwise(name, buffer, pixels, whole=True)
+            yield _otherwise(name, buffer, pixels, whole=True, without=without)
             return
         if pixels and not layout.complete:
             raise UnreadableError(name, "is cut short: its last element ends beyond the end of the file.")
-        yield _open(name, buffer, layout, pixels)
+        yield _open(name, buffer, layout, pixels, without)
 
 
-def read_header(path: str | Path) -> Any:
+def read_header(path: str | Path, without: Collection[int] = ()) -> Any:
     """Return the Dataset of a file without per-frame functional groups and pixel data, which are not read.
+
+    Parameters
+    ----------
+    without
+        Tags of other long sequences that are left out.
 
     Raises
     ------
@@ -145,8 +156,8 @@ def read_header(path: str | Path) -> Any:
         try:
             layout = read_layout(buffer, stop_before=lambda tag: tag >= 0x7FE00001)
         except NeedsPydicom:
-            return _otherwise(name, buffer, pixels=False, whole=False).header
-        return _header(name, buffer, layout)
+            return _otherwise(name, buffer, pixels=False, whole=False, without=without).header
+        return _header(name, buffer, layout, without)
 
 
 @contextmanager
@@ -162,8 +173,8 @@ def _mapped(path: str | Path) -> Iterator[Buffer]:
         raise UnreadableError(path, f"cannot be read: {error.strerror or error}.") from error
 
 
-def _open(name: str, buffer: Buffer, layout: Layout, pixels: bool) -> MultiFrame:
-    header = _header(name, buffer, layout)
+def _open(name: str, buffer: Buffer, layout: Layout, pixels: bool, without: Collection[int] = ()) -> MultiFrame:
+    header = _header(name, buffer, layout, without)
     table = FrameTable()
     span = layout.elements.get(PER_FRAME_GROUPS)
     if span is not None:
@@ -173,19 +184,20 @@ def _open(name: str, buffer: Buffer, layout: Layout, pixels: bool) -> MultiFrame
             raise UnreadableError(name, f"its per-frame functional groups are damaged: {error}.") from error
     frames = None
     if pixels:
-        pixel_span = next((layout.elements[tag] for tag in PIXEL_DATA_TAGS if tag in layout.elements), None)
-        if pixel_span is not None:
-            frames = PixelFrames(name, buffer, pixel_span.start, pixel_span.stop, layout.transfer_syntax_uid, header)
+        tag = next((tag for tag in PIXEL_DATA_TAGS if tag in layout.elements), None)
+        if tag is not None:
+            value, syntax = layout.elements[tag], layout.transfer_syntax_uid
+            frames = PixelFrames(name, buffer, value.start, value.stop, syntax, header, PIXEL_DATA_TAGS[tag])
     return MultiFrame(name, header, table, frames, layout.transfer_syntax_uid, layout.implicit_vr, buffer, layout)
 
 
-def _header(name: str, buffer: Buffer, layout: Layout) -> Any:
+def _header(name: str, buffer: Buffer, layout: Layout, without: Collection[int] = ()) -> Any:
     """Parse all elements but the large ones with pydicom."""
     from pydicom.filereader import read_dataset
 
     if not layout.begins:
         raise UnreadableError(name, "has no elements, so it is not a DICOM object.")
-    large = {PER_FRAME_GROUPS, *PIXEL_DATA_TAGS, *_OFFSET_TABLES}
+    large = {PER_FRAME_GROUPS, *PIXEL_DATA_TAGS, *_OFFSET_TABLES, *without}
     parts: list[bytes] = []
     for tag, begin, end in layout.parts():
         if tag not in large and layout.elements[tag].stop <= len(buffer):
@@ -202,25 +214,25 @@ def _header(name: str, buffer: Buffer, layout: Layout) -> Any:
     return header
 
 
-def _otherwise(name: str, buffer: Buffer, pixels: bool, whole: bool) -> MultiFrame:
+def _otherwise(name: str, buffer: Buffer, pixels: bool, whole: bool, without: Collection[int] = ()) -> MultiFrame:
     """Read what the light reader declines: inflated first, or through pydicom, then the same way."""
     content = inflated(buffer, name, beginning=not whole)
     if content is None:
-        return _through_pydicom(name, pixels)
+        return _through_pydicom(name, pixels, without)
     try:
         layout = read_layout(content, size=None if whole else 1 << 62)
     except NeedsPydicom as error:
         raise UnreadableError(name, f"is deflated, and what is in it is no dataset: {error}.") from error
     if not whole and len(content) >= BEGINNING and max(layout.elements) < PER_FRAME_GROUPS:
-        return _otherwise(name, buffer, pixels, whole=True)  # the header is longer than that
+        return _otherwise(name, buffer, pixels, whole=True, without=without)  # the header is longer than that
     if pixels and not layout.complete:
         raise UnreadableError(name, "is cut short: its last element ends beyond the end of the file.")
-    opened = _open(name, content, layout, pixels)
+    opened = _open(name, content, layout, pixels, without)
     opened.transfer_syntax_uid = DEFLATED_EXPLICIT_VR
     return opened
 
 
-def _through_pydicom(name: str, pixels: bool) -> MultiFrame:
+def _through_pydicom(name: str, pixels: bool, without: Collection[int] = ()) -> MultiFrame:
     """Read with pydicom, which understands big endian and much that is odd, then go the same way."""
     import pydicom
     from pydicom.errors import InvalidDicomError
@@ -237,6 +249,8 @@ def _through_pydicom(name: str, pixels: bool) -> MultiFrame:
                 dataset.PixelData = array.astype(array.dtype.newbyteorder("<")).tobytes()
             elif not dataset.original_encoding[1] and "PixelData" in dataset:
                 dataset.PixelData = _bits_of_words(dataset)
+            elif not dataset.original_encoding[1]:
+                _swap_floating_point(dataset)
             for _ in dataset.iterall():
                 pass  # every raw value is decoded while its own byte order is known
             if syntax not in _REWRITTEN:
@@ -255,9 +269,19 @@ def _through_pydicom(name: str, pixels: bool) -> MultiFrame:
         layout = read_layout(buffer)
     except NeedsPydicom as error:
         raise UnreadableError(name, f"cannot be read: {error}.") from error
-    opened = _open(name, buffer, layout, pixels)
+    opened = _open(name, buffer, layout, pixels, without)
     opened.transfer_syntax_uid = syntax
     return opened
+
+
+def _swap_floating_point(dataset: Any) -> None:
+    """Make the floating point pixels of a big endian object little endian ones."""
+    import numpy as np
+
+    for keyword, dtype in (("FloatPixelData", "f4"), ("DoubleFloatPixelData", "f8")):
+        if keyword in dataset:
+            swapped = np.frombuffer(dataset[keyword].value, f">{dtype}").astype(f"<{dtype}")
+            setattr(dataset, keyword, swapped.tobytes())
 
 
 def _bits_of_words(dataset: Any) -> bytes:

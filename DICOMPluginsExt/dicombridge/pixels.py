@@ -1,16 +1,19 @@
 """Frames of pixel data, one at a time, from the bytes of a file (PS3.5 8).
 
-Uncompressed frames are views of the mapped file. Compressed ones are decoded as pydicom decodes them; two encodings of
-segmentations that pydicom 3.0 does not decode are read here: single bits in RLE (PS3.5 annex G) and Deflated Image
-Frame Compression (PS3.5 8.2.16).
+Uncompressed frames are copied one at a time, or read from the file straight into an array of the caller. Compressed
+ones are decoded as pydicom decodes them; two encodings of segmentations that pydicom 3.0 does not decode are read here:
+single bits in RLE (PS3.5 annex G) and Deflated Image Frame Compression (PS3.5 8.2.16).
 """
 
 from __future__ import annotations
 
+import mmap
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,8 +39,12 @@ _NATIVE = frozenset(
 )
 
 
+_BITS = {"PixelData": (1, 8, 16, 32), "FloatPixelData": (32,), "DoubleFloatPixelData": (64,)}
+"""Bits Allocated that each of the three pixel data elements may have here (PS3.3 C.7.6.3, C.7.6.24, C.7.6.25)."""
+
+
 class PixelFrames:
-    """The frames of single-sample integer pixel data.
+    """The frames of single-sample pixel data: integers, or floating point numbers.
 
     Parameters
     ----------
@@ -49,11 +56,15 @@ class PixelFrames:
         How it is encoded.
     header
         Dataset with the attributes of the Image Pixel module (PS3.3 C.7.6.3).
+    keyword
+        Which element the value is of: ``PixelData``, ``FloatPixelData`` or ``DoubleFloatPixelData``.
 
     Attributes
     ----------
     count, rows, columns, bits
         Number of frames; frame size in pixels; Bits Allocated.
+    dtype
+        Of the stored values: unsigned or signed integers, float32 or float64.
 
     Raises
     ------
@@ -61,7 +72,16 @@ class PixelFrames:
         The attributes are missing, absurd, or promise more than the file holds.
     """
 
-    def __init__(self, name: str, buffer: Buffer, start: int, stop: int, transfer_syntax_uid: str, header: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        buffer: Buffer,
+        start: int,
+        stop: int,
+        transfer_syntax_uid: str,
+        header: Any,
+        keyword: str = "PixelData",
+    ) -> None:
         self._name = name
         self._buffer = buffer
         self._start, self._stop = start, stop
@@ -69,13 +89,21 @@ class PixelFrames:
         self._syntax = transfer_syntax_uid
         self.rows = self._positive("Rows", 65535)
         self.columns = self._positive("Columns", 65535)
-        self.bits = self._positive("BitsAllocated", 64)
+        allowed = _BITS[keyword]
+        is_float = keyword != "PixelData"
+        self.bits = allowed[0] if is_float and "BitsAllocated" not in header else self._positive("BitsAllocated", 64)
         self.count = self._positive("NumberOfFrames", 2**31 - 1)
         if int(header.get("SamplesPerPixel") or 1) != 1:
             raise UnsupportedError(f"{name}: has several samples per pixel, where one is expected.")
-        if self.bits not in (1, 8, 16):
-            raise UnreadableError(name, f"has {self.bits} bits allocated, where 1, 8 or 16 are expected.")
+        if self.bits not in allowed:
+            expected = " or ".join(map(str, allowed))
+            raise UnreadableError(name, f"has {self.bits} bits allocated, where {expected} are expected.")
+        self._unsigned = np.dtype("u1" if self.bits == 1 else f"<{'f' if is_float else 'u'}{self.bits // 8}")
+        signed = not is_float and self.bits > 1 and header.get("PixelRepresentation") == 1
+        self.dtype = np.dtype(f"<i{self.bits // 8}") if signed else self._unsigned
         self.native = transfer_syntax_uid in _NATIVE
+        if is_float and not self.native:
+            raise UnsupportedError(f"{name}: its floating point pixels are compressed ({transfer_syntax_uid}).")
         if self.native:
             needed = (self.count * self.rows * self.columns * self.bits + 7) // 8
             if needed > stop - start:
@@ -101,7 +129,7 @@ class PixelFrames:
         return (self.rows * self.columns * self.bits + 7) // 8
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
-        """Yield every frame, (rows, columns), uint8 or uint16; single bits as 0 and 1."""
+        """Yield every frame, (rows, columns), integers as unsigned ones; single bits as 0 and 1."""
         for packed, frame in self.raw():
             yield self.unpack(packed) if frame is None else frame
 
@@ -124,13 +152,78 @@ class PixelFrames:
         pixels = self.rows * self.columns
         return np.unpackbits(packed, count=pixels, bitorder="little").reshape(self.rows, self.columns)
 
+    def fill(self, target_of: Callable[[int], NDArray[Any] | None]) -> Iterator[int]:
+        """Read frames straight into arrays of the caller; yield the index of each when it is there.
+
+        Nothing is mapped or copied on the way, so that reading a volume takes no more memory than the volume.
+
+        Parameters
+        ----------
+        target_of
+            Returns the array for a frame index, contiguous, (rows, columns), of :attr:`dtype`; None passes over it.
+
+        Raises
+        ------
+        UnreadableError, UnsupportedError
+            The pixel data is damaged, or of single bits.
+        """
+        if self.bits == 1:
+            raise UnsupportedError(f"{self._name}: has pixels of single bits, where numbers are expected.")
+        if not self.native:
+            for number, frame in enumerate(self._decoded()):
+                target = target_of(number)
+                if target is not None:
+                    target[...] = np.ascontiguousarray(frame, self._unsigned).view(self.dtype)
+                    self._without_unused_bits(target)
+                    yield number
+            return
+        with self._reader() as read:
+            for number in range(self.count):
+                target = target_of(number)
+                if target is not None:
+                    read(self._start + number * self.bytes_per_frame, target)
+                    self._without_unused_bits(target)
+                    yield number
+
+    @contextmanager
+    def _reader(self) -> Iterator[Callable[[int, NDArray[Any]], None]]:
+        """Give a function that reads the bytes at a place of the file, or of the memory, into an array."""
+        if not isinstance(self._buffer, mmap.mmap):
+            content = memoryview(self._buffer)
+
+            def copy(begin: int, target: NDArray[Any]) -> None:
+                target.data.cast("B")[:] = content[begin : begin + target.nbytes]
+
+            yield copy
+            return
+        # Not through the map: its pages would count as memory of this process, as much again as the volume.
+        with Path(self._name).open("rb", buffering=0) as file:
+
+            def read(begin: int, target: NDArray[Any]) -> None:
+                view = target.data.cast("B")
+                file.seek(begin)
+                done = 0
+                while done < len(view):
+                    got = file.readinto(view[done:])
+                    if not got:
+                        raise UnreadableError(self._name, "became shorter while it was read.")
+                    done += got
+
+            yield read
+
+    def _without_unused_bits(self, pixels: NDArray[Any]) -> None:
+        """Clear what may stand above Bits Stored, e.g. an overlay (PS3.5 8.1.1), and extend the sign."""
+        unused = self.bits - int(self._header.get("BitsStored") or self.bits)
+        if self.dtype.kind != "f" and 0 < unused < self.bits:
+            np.left_shift(pixels, unused, out=pixels)
+            np.right_shift(pixels, unused, out=pixels)
+
     def _native_pixels(self) -> Iterator[NDArray[Any]]:
-        dtype = np.dtype("<u2") if self.bits == 16 else np.dtype("u1")
         size = self.bytes_per_frame
         for number in range(self.count):
             begin = self._start + number * size
             # A copy of one frame: a view would keep the map from being closed.
-            yield np.frombuffer(self._buffer[begin : begin + size], dtype).reshape(self.rows, self.columns)
+            yield np.frombuffer(self._buffer[begin : begin + size], self._unsigned).reshape(self.rows, self.columns)
 
     def _native_bits(self) -> Iterator[NDArray[np.uint8]]:
         pixels = self.rows * self.columns
@@ -174,11 +267,10 @@ class PixelFrames:
             yield np.frombuffer(content, dtype=np.uint8, count=self.bytes_per_frame)
 
     def _decoded(self) -> Iterator[NDArray[Any]]:
-        dtype = np.dtype("<u2") if self.bits == 16 else np.dtype("u1")
         for number, compressed in enumerate(self._encapsulated(), start=1):
             if self._syntax == DEFLATED_IMAGE_FRAME:
                 content = self._inflated(compressed, number)[: self.bytes_per_frame]
-                yield np.frombuffer(content, dtype).reshape(self.rows, self.columns)
+                yield np.frombuffer(content, self._unsigned).reshape(self.rows, self.columns)
             else:
                 yield self._pydicom_frame(compressed, number)
 

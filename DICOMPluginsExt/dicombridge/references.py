@@ -29,6 +29,8 @@ _REFERENCED_SOP_CLASS_UID = 0x00081150
 _REFERENCED_SOP_INSTANCE_UID = 0x00081155
 _STUDY_INSTANCE_UID = 0x0020000D
 _SERIES_INSTANCE_UID = 0x0020000E
+_RT_REFERENCED_STUDY = 0x30060012
+"""RT Referenced Study Sequence: what its items name as SOP instance is a study (PS3.3 C.8.8.5)."""
 _REFERENCE_TAGS = frozenset(
     {_REFERENCED_SOP_CLASS_UID, _REFERENCED_SOP_INSTANCE_UID, _STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID}
 )
@@ -109,12 +111,13 @@ def _walk_file(opened: MultiFrame) -> Iterator[Reference]:
     buffer, layout = opened.top_level()
     for tag, span in layout.elements.items():
         if tag not in _SKIPPED and _may_be_sequence(tag, span.vr):
-            for start, stop in items(buffer, span.start, span.stop, layout.implicit_vr):
-                yield from _walk_bytes(buffer, start, stop, layout.implicit_vr, Reference(), 1)
+            inner = layout.implicit_vr or span.vr == "UN"
+            for start, stop in items(buffer, span.start, span.stop, inner):
+                yield from _walk_bytes(buffer, start, stop, inner, Reference(), 1, tag == _RT_REFERENCED_STUDY)
 
 
 def _walk_bytes(
-    buffer: Buffer, start: int, stop: int, implicit_vr: bool, around: Reference, depth: int
+    buffer: Buffer, start: int, stop: int, implicit_vr: bool, around: Reference, depth: int, is_study: bool = False
 ) -> Iterator[Reference]:
     """Yield the references of an item that lies at ``start:stop``; the twin of :func:`_walk` for bytes."""
     values: dict[int, str] = {}
@@ -124,6 +127,8 @@ def _walk_bytes(
             values[element.tag] = _uid(buffer[element.start : element.stop])
         elif element.tag not in _SKIPPED and _may_be_sequence(element.tag, element.vr.decode("ascii")):
             sequences.append(element)
+    if is_study:
+        values[_STUDY_INSTANCE_UID] = values.pop(_REFERENCED_SOP_INSTANCE_UID, "")
     around = replace(
         around,
         series_instance_uid=values.get(_SERIES_INSTANCE_UID) or around.series_instance_uid,
@@ -138,7 +143,8 @@ def _walk_bytes(
         # UN of undefined length holds implicit VR (PS3.5 6.2.2).
         inner = implicit_vr or element.vr == b"UN"
         for item_start, item_stop in items(buffer, element.start, element.stop, inner, depth):
-            yield from _walk_bytes(buffer, item_start, item_stop, inner, around, depth + 1)
+            is_study = element.tag == _RT_REFERENCED_STUDY
+            yield from _walk_bytes(buffer, item_start, item_stop, inner, around, depth + 1, is_study)
 
 
 def _uid(raw: bytes) -> str:
@@ -150,7 +156,7 @@ def _may_be_sequence(tag: int, vr: str) -> bool:
     """Whether an element is a sequence that is worth a walk; private ones are not."""
     if (tag >> 16) % 2:
         return False
-    if vr:
+    if vr not in ("", "UN"):  # a sequence that some software did not know is UN (PS3.5 6.2.2)
         return vr == "SQ"
     try:
         return bool(dictionary_VR(tag) == "SQ")
@@ -158,12 +164,14 @@ def _may_be_sequence(tag: int, vr: str) -> bool:
         return False
 
 
-def _walk(dataset: Dataset, around: Reference, top: bool = False) -> Iterator[Reference]:
+def _walk(dataset: Dataset, around: Reference, top: bool = False, is_study: bool = False) -> Iterator[Reference]:
     if not top:
         series = str(dataset.get("SeriesInstanceUID") or around.series_instance_uid)
         study = str(dataset.get("StudyInstanceUID") or around.study_instance_uid)
-        around = replace(around, series_instance_uid=series, study_instance_uid=study)
         instance = str(dataset.get("ReferencedSOPInstanceUID") or "")
+        if is_study:
+            study, instance = instance or study, ""
+        around = replace(around, series_instance_uid=series, study_instance_uid=study)
         if instance:
             sop_class = str(dataset.get("ReferencedSOPClassUID") or "")
             yield replace(around, sop_instance_uid=instance, sop_class_uid=sop_class)
@@ -175,7 +183,7 @@ def _walk(dataset: Dataset, around: Reference, top: bool = False) -> Iterator[Re
         if keyword_for_tag(tag) in NOT_NEEDED:
             continue
         for item in dataset[tag].value or ():
-            yield from _walk(item, around)
+            yield from _walk(item, around, is_study=tag == _RT_REFERENCED_STUDY)
 
 
 def _is_sequence(dataset: Dataset, tag: Any) -> bool:

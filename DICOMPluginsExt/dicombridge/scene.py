@@ -52,8 +52,12 @@ def new_scene() -> Any:
     data_io = slicer.vtkDataIOManager()
     data_io.SetCacheManager(cache)
     scene.SetDataIOManager(data_io)
+    # Without it a scene cannot write or read points and curves. Slicer's markups logic, which registers it there, wants
+    # a selection node.
+    scene.RegisterNodeClass(slicer.vtkMRMLMarkupsJsonStorageNode())
     logic = slicer.vtkSlicerSegmentationsModuleLogic()
     logic.SetMRMLScene(scene)
+    scene.RegisterNodeClass(slicer.vtkMRMLSequenceBrowserNode())  # the scene knows sequences, but not their browsers
     # The scene owns none of these: without this they end with this function.
     scene.dicombridge_keeps = (cache, data_io)
     # The logic holds the scene, so as an attribute it would keep the scene forever.

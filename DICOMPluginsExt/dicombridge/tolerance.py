@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from pydicom.errors import BytesLengthException
+
 from dicombridge.errors import DicomBridgeError, UnreadableError
 from dicombridge.part10 import NeedsPydicom, TruncatedError
 
@@ -18,6 +20,7 @@ DAMAGE = (
     AssertionError,
     AttributeError,
     BufferError,
+    BytesLengthException,
     EOFError,
     LookupError,
     NotImplementedError,

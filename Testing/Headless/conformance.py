@@ -39,6 +39,7 @@ from support.damage_child import Outcome, folder_state, inhabited_scene, scene_s
 
 import dicombridge
 from dicombridge.kinds import kind_named
+from dicombridge.multiframe import PIXEL_DATA_TAGS
 from dicombridge.part10 import NeedsPydicom, read_layout
 
 __all__ = ["Example", "KindConformance", "Study", "compare"]
@@ -361,7 +362,7 @@ def place(example: Example, data: Path, folder: Path) -> Study:
 def header(path: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return pydicom.dcmread(path, stop_before_pixels=True)
+        return pydicom.dcmread(path, stop_before_pixels=True, force=True)
 
 
 def told(loadable: Any) -> dict[str, Any]:
@@ -374,9 +375,12 @@ def cut_before_pixels(files: Sequence[Path]) -> bool:
     for path in files:
         content = path.read_bytes()
         try:
-            span = read_layout(content).elements[0x7FE00010]
+            elements = read_layout(content).elements
         except NeedsPydicom:
             return False
+        span = next((elements[tag] for tag in PIXEL_DATA_TAGS if tag in elements), None)
+        if span is None:
+            continue  # an object without pixels
         status = path.stat()
         path.write_bytes(content[: span.start])
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -98,3 +98,26 @@ def test_whole_series_are_needed(data: Path) -> None:
         assert len(database.instancesForSeries(series)) == 299
     named = {one.sop_instance_uid for one in references} - {""}
     assert set(instances_needed(references, None)) == named
+
+
+def test_a_study_is_no_instance() -> None:
+    """RT Referenced Study Sequence names a study where others name an instance (PS3.3 C.8.8.5)."""
+
+    def item(**attributes: object) -> Dataset:
+        made = Dataset()
+        for keyword, value in attributes.items():
+            setattr(made, keyword, value)
+        return made
+
+    image = item(ReferencedSOPClassUID="1.2.840.10008.5.1.4.1.1.2", ReferencedSOPInstanceUID="1.2.3.7")
+    series = item(SeriesInstanceUID="1.2.3.6", ContourImageSequence=[image])
+    study = item(
+        ReferencedSOPClassUID="1.2.840.10008.3.1.2.3.1",
+        ReferencedSOPInstanceUID="1.2.3.5",
+        RTReferencedSeriesSequence=[series],
+    )
+    header = item(ReferencedFrameOfReferenceSequence=[item(RTReferencedStudySequence=[study])])
+    expected = Reference("1.2.3.7", "1.2.840.10008.5.1.4.1.1.2", "1.2.3.6", "1.2.3.5")
+    found = references_of(header)
+    assert expected in found
+    assert [one.sop_instance_uid for one in found if one.sop_instance_uid] == ["1.2.3.7"]

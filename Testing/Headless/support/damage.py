@@ -21,6 +21,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
+from dicombridge.multiframe import PIXEL_DATA_TAGS
 from dicombridge.part10 import NeedsPydicom, read_layout
 
 __all__ = [
@@ -74,7 +75,8 @@ def flips(content: bytes, count: int, seed: int = SEED) -> Iterator[Case]:
 
 def _pixel_data_begins(content: bytes) -> int:
     try:
-        return read_layout(content).begins.get(0x7FE00010, len(content))
+        begins = read_layout(content).begins
+        return next((begins[tag] for tag in PIXEL_DATA_TAGS if tag in begins), len(content))
     except NeedsPydicom:
         return len(content) // 2
 
@@ -154,9 +156,10 @@ def _no_per_frame_position(dataset: Dataset) -> None:
 
 
 def _half_the_pixels(dataset: Dataset) -> None:
-    pixels = dataset.get("PixelData")
-    if pixels is not None:
-        dataset.PixelData = pixels[: len(pixels) // 4 * 2]
+    for keyword in PIXEL_DATA_TAGS.values():
+        pixels = dataset.get(keyword)
+        if pixels is not None:
+            setattr(dataset, keyword, pixels[: len(pixels) // 4 * 2])
 
 
 def _nested(depth: int) -> Callable[[Dataset], None]:
@@ -326,7 +329,7 @@ def _lying_lengths(content: bytes) -> Iterator[Case]:
 
 def _endless_sequences(content: bytes) -> Iterator[Case]:
     layout = read_layout(content)
-    begin = layout.begins.get(0x7FE00010, len(content))
+    begin = _pixel_data_begins(content)
     head = pack("<HH", 0x5400, 0x0100) + (b"" if layout.implicit_vr else b"SQ\0\0") + pack("<L", 0xFFFFFFFF)
     item = pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF)
     yield Case("a sequence without end", content[:begin] + head)
@@ -363,7 +366,7 @@ def _bombs(content: bytes) -> Iterator[Case]:
         dataset.file_meta.TransferSyntaxUID = uid
         frames = int(dataset.get("NumberOfFrames") or 1)
         dataset.PixelData = encapsulate([frame] * frames)
-        dataset["PixelData"].is_undefined_length = True
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
         yield Case(name, written(dataset))
 
 
