@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = [
+    "add_switch",
     "database",
     "describe",
     "dicom_plugins",
+    "is_switched_on",
     "item_node",
     "new_exportable",
     "progress_reporter",
@@ -59,6 +61,36 @@ def dicom_plugins() -> Any:
     except AttributeError:
         slicer.modules.dicomPlugins = {}
         return slicer.modules.dicomPlugins
+
+
+def is_switched_on(key: str) -> bool:
+    """Return whether the user switched a setting on; a QSettings file gives back text."""
+    import slicer
+
+    return str(slicer.app.settings().value(key, False)).lower() in ("true", "1")
+
+
+def add_switch(panel: Any, parent: Any, key: str, label: str) -> None:
+    """Add a check box for a setting to a group box of the DICOM settings panel.
+
+    Parameters
+    ----------
+    panel
+        ``ctkSettingsPanel``, which keeps the setting.
+    parent
+        The ``ctkCollapsibleGroupBox`` of the plugin, without a layout yet.
+    key
+        Of the setting; off to begin with.
+    label
+        What the box says.
+    """
+    import qt
+
+    form = qt.QFormLayout(parent)
+    box = qt.QCheckBox()
+    box.text = label
+    form.addRow(box)
+    panel.registerProperty(key, box, "checked", str(qt.SIGNAL("toggled(bool)")))
 
 
 def new_exportable() -> Any:

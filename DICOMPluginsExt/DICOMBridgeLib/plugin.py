@@ -1,7 +1,8 @@
 """The base class of all plugins of the DICOM module: everything but the kind is the same for all of them.
 
 A hook is a class with :attr:`DICOMBridgePlugin.kindName` and a call of :func:`register`. What a kind can do stands in
-its room in :mod:`dicombridge`; what stands here is how Slicer asks for it.
+its room in :mod:`dicombridge`; what stands here is how Slicer asks for it. Which kinds a hook imports and exports says
+the table of kinds: one hook imports all objects of radiotherapy, and the export dialog wants a plugin for each kind.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 from DICOMLib import DICOMLoadable, DICOMPlugin
 
 from dicombridge.errors import DicomBridgeError
-from dicombridge.kinds import Kind, kind_named, kinds_of_node_class
+from dicombridge.kinds import KINDS, Kind, kind_named, kind_of_sop_class
 from dicombridge.loadable import Loadable
 from DICOMBridgeLib import application, requirements
 
@@ -35,9 +36,14 @@ _PLACE_TAGS = {
     "pixelSpacing": "0028,0030",
 }
 
+_LOOKED_AT = 3
+"""Files at either end of a series whose SOP classes decide whether it is examined: each costs a look-up."""
+
 # The export dialog lists the best exporter first. Slicer core offers a segmentation at 1.0 and a volume at up to 1.0,
-# whether it can be written or not; nothing in the dialog limits the value to 1.
-_EXPORT_CONFIDENCE = 1.05
+# whether it can be written or not; nothing in the dialog limits the value to 1. Where the user prefers ours it beats
+# SlicerRT, which is at 1.0 too.
+_BEST = 1.05
+_AS_IT_CAME = 1.08  # what a node was loaded from comes before all else that it can become
 
 # A qSlicerDICOMExportable cannot list its tags (its map has no form in Python), so those to ask for are named here:
 # patient and study (the dialog takes them from the subject hierarchy), then what the dialog lets the user edit.
@@ -55,6 +61,9 @@ _SUBJECT_TAGS = (
 )
 _SERIES_TAGS = ("SeriesDescription", "SeriesNumber", "Manufacturer")
 
+# What dicombridge.load tells of a node; dicombridge.api is not imported when Slicer starts.
+_KIND_ATTRIBUTE = "DICOMBridge.Kind"
+
 # What Slicer shows in the subject hierarchy where the data has nothing; nobody is called so.
 _MADE_UP = {"PatientName": "No name", "StudyDescription": "No study description"}
 
@@ -63,20 +72,32 @@ class DICOMBridgePlugin(DICOMPlugin):
     """One kind of :data:`dicombridge.kinds.KINDS` as a plugin of Slicer's DICOM module."""
 
     kindName: ClassVar[str] = ""
-    """Row in the table of kinds."""
+    """Row in the table of kinds: what the plugin exports, and its name where it imports several."""
+
+    title: ClassVar[str] = ""
+    """What the plugin is called, where that is not the title of its kind."""
 
     modality: ClassVar[str] = ""
     """Modality (0008,0060) of what the kind exports."""
 
+    exportConfidence: ClassVar[float] = _BEST
+    """Of exporting a node that did not come from an object of this kind; 0 where that cannot be."""
+
+    preference: ClassVar[str] = ""
+    """Key of a setting that, switched on, lets this plugin win over SlicerRT."""
+
     extraTags: ClassVar[dict[str, str]] = {}
     """What the kind asks the database for beyond the common tags; ``"GGGG,EEEE"``, hexadecimal digits in upper case."""
+
+    exportedClasses: ClassVar[tuple[str, ...]] = ()
+    """MRML classes that can be exported alone, where those are not all that the kind makes."""
 
     exportTags: ClassVar[dict[str, str]] = {}
     """What the user can set in the export dialog beyond the common tags: DICOM keyword -> value to begin with."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.loadType = self.kind.title
+        self.loadType = self.title or self.kind.title
         # The database copies the values of these for every instance that it ever sees: few, and never PixelData.
         self.tags["sopClassUID"] = _SOP_CLASS_UID
         self.tags["seriesNumber"] = _SERIES_NUMBER
@@ -89,6 +110,11 @@ class DICOMBridgePlugin(DICOMPlugin):
         """The plugin's row in the table of kinds."""
         return kind_named(self.kindName)
 
+    @property
+    def imported(self) -> list[Kind]:
+        """The kinds that the plugin imports."""
+        return [kind for kind in KINDS if kind.hook == type(self).__module__]
+
     # ------------------------------------------------------------------ import
 
     def examineForImport(self, fileLists: Any) -> list[DICOMLoadable]:
@@ -98,7 +124,7 @@ class DICOMBridgePlugin(DICOMPlugin):
         """
         loadables: list[DICOMLoadable] = []
         for files in fileLists:
-            if not files or not self._is_ours(files[0]):
+            if not self._has_ours(files):
                 continue
             # DICOMUtils asks a second time after an empty answer, so that an empty answer is worth keeping, too. A
             # warning is not: the browser keeps its plugins, and what was missing may be imported or installed later.
@@ -106,45 +132,82 @@ class DICOMBridgePlugin(DICOMPlugin):
             if found is None or any(loadable.warning for loadable in found):
                 found = self.examineFiles(files)
                 self.cacheLoadables(files, found)
+            self._set_confidence(found)
             loadables += found
         return loadables
 
     def examineFiles(self, files: Any) -> list[DICOMLoadable]:
         """Return what can be loaded from the files of one series. Never raises."""
-        if not files or not self._is_ours(files[0]):
+        if not self._has_ours(files):
             return []
         try:
-            return [_as_slicer_loadable(found) for found in self.kind.room.examine(list(files), application.database())]
+            loadables = [_as_slicer_loadable(found) for found in self._found(files)]
+            self._set_confidence(loadables)
+            return loadables
         except Exception as error:
             if isinstance(error, ImportError) and requirements.missing():
                 # An older Slicer: the packages are asked for when this is loaded.
-                return [self._unexamined(files)]
+                return self._unexamined(files)
             logger.exception("DICOMBridge cannot examine %s as %s.", files[0], self.loadType)
             return []
 
-    def _is_ours(self, path: str) -> bool:
-        try:
-            return application.database().fileValue(path, _SOP_CLASS_UID) in self.kind.sop_classes
-        except Exception:
-            logger.exception("The DICOM database cannot tell what %s is.", path)
-            return False
+    def _found(self, files: Any) -> list[Loadable]:
+        """Return what the rooms offer; a room passes over files of other classes."""
+        database = application.database()
+        classes = {database.fileValue(file, _SOP_CLASS_UID) for file in files}
+        rooms = [kind.room for kind in self.imported if not classes.isdisjoint(kind.sop_classes | kind.also_examines)]
+        return [found for room in rooms for found in room.examine(list(files), database)]
 
-    def _unexamined(self, files: Any) -> DICOMLoadable:
-        """Return a loadable that is made without opening anything, for when the packages are not installed."""
+    def _set_confidence(self, loadables: list[DICOMLoadable]) -> None:
+        """Raise the confidence where the user prefers this plugin, but not that of a doubtful or a second reading.
+
+        Done anew for what was kept since the last look, because the user may have changed the setting.
+        """
+        if not self.preference:
+            return
+        is_preferred = application.is_switched_on(self.preference)
+        for loadable in loadables:
+            found = getattr(loadable, "dicombridgeLoadable", None)
+            if found is not None:
+                is_sure = found.selected and found.confidence == kind_named(found.kind).confidence
+                loadable.confidence = _BEST if is_preferred and is_sure else found.confidence
+
+    def _has_ours(self, files: Any) -> bool:
+        """Whether the first or the last files are of our classes; some systems put all that they send into a series."""
+        imported = self.imported
+        if not files or not imported:
+            return False
+        some = dict.fromkeys([*files[:_LOOKED_AT], *files[-_LOOKED_AT:]])
+        try:
+            classes = {application.database().fileValue(file, _SOP_CLASS_UID) for file in some}
+        except Exception:
+            logger.exception("The DICOM database cannot tell what %s is.", files[0])
+            return False
+        return any(not classes.isdisjoint(kind.sop_classes | kind.also_examines) for kind in imported)
+
+    def _unexamined(self, files: Any) -> list[DICOMLoadable]:
+        """Return a loadable that is made without opening anything, for when the packages are not installed.
+
+        None for what has another kind of its own: Slicer loads images without us, and ours would be in its way.
+        """
         value = application.database().fileValue
-        number, description = value(files[0], _SERIES_NUMBER), value(files[0], _SERIES_DESCRIPTION)
+        kinds = {file: kind_of_sop_class(value(file, _SOP_CLASS_UID)) for file in files}
+        ours = [file for file, kind in kinds.items() if kind in self.imported]
+        if not ours:
+            return []
+        number, description = value(ours[0], _SERIES_NUMBER), value(ours[0], _SERIES_DESCRIPTION)
         loadable = DICOMLoadable()
-        loadable.files = list(files)
+        loadable.files = ours
         loadable.name = ": ".join(part for part in (number, description or self.loadType) if part)
-        loadable.tooltip = f"{self.loadType}, {len(files)} file(s)"
+        loadable.tooltip = f"{self.loadType}, {len(ours)} file(s)"
         loadable.warning = (
             f"Not examined, because DICOMBridge needs {' and '.join(requirements.missing())}; "
             "Slicer asks before it installs something."
         )
         loadable.selected = True
-        loadable.confidence = self.kind.confidence
+        loadable.confidence = kinds[ours[0]].confidence
         loadable.referencedInstanceUIDs = []
-        return loadable
+        return [loadable]
 
     def load(self, loadable: Any) -> list[Any]:
         """Load into the application's scene and return the nodes; the library files them in the subject hierarchy.
@@ -165,13 +228,19 @@ class DICOMBridgePlugin(DICOMPlugin):
         )
 
     def _library_loadable(self, loadable: Any) -> Loadable:
-        """Return the library's loadable for Slicer's, which may have been renamed by the user or copied by a script."""
+        """Return the library's loadable for Slicer's, which may have been renamed by the user or copied by a script.
+
+        A copy has name and tooltip: they tell which of several readings of the same files it is, else the best is.
+        """
         source = getattr(loadable, "dicombridgeLoadable", None)
         if source is None:
-            found = self.kind.room.examine(list(loadable.files), application.database())
+            found = self._found(loadable.files)
             if not found:
                 raise DicomBridgeError(f"{loadable.name}: there is nothing in it to load as {self.loadType}.")
-            source = max(found, key=lambda candidate: candidate.confidence)
+            source = max(
+                found,
+                key=lambda one: (one.name == loadable.name, one.tooltip == loadable.tooltip, one.confidence),
+            )
         return replace(source, name=loadable.name)
 
     # ------------------------------------------------------------------ export
@@ -190,7 +259,7 @@ class DICOMBridgePlugin(DICOMPlugin):
         exportable.tooltip = f"Writes {node.GetName()} as DICOM {self.kind.title} object"
         exportable.subjectHierarchyItemID = subjectHierarchyItemID
         exportable.pluginClass = type(self).__module__
-        exportable.confidence = _EXPORT_CONFIDENCE
+        exportable.confidence = _AS_IT_CAME if self._came_from_kind(node) else self.exportConfidence
         for name, value in self._tags_to_edit(node).items():
             exportable.setTag(name, value)
         return [exportable]
@@ -198,20 +267,28 @@ class DICOMBridgePlugin(DICOMPlugin):
     def _exports(self, node: Any, item_id: int) -> bool:
         """Whether the node is of the kind's main class, or is one of several nodes that came from such an object."""
         node_class = node.GetClassName()
-        if self.kind.name not in [kind.name for kind in kinds_of_node_class(node_class)]:
+        if node_class not in (self.exportedClasses or self.kind.node_classes):
             return False
+        if self._came_from_kind(node):
+            return True
         modality = application.subject_hierarchy().GetItemAttribute(item_id, "DICOM.Modality")
-        return node_class == self.kind.node_classes[0] or modality == self.modality
+        is_main = node_class == self.kind.node_classes[0] or modality == self.modality
+        return is_main and self.exportConfidence > 0
+
+    def _came_from_kind(self, node: Any) -> bool:
+        return bool(node.GetAttribute(_KIND_ATTRIBUTE) == self.kind.name)
 
     def _tags_to_edit(self, node: Any) -> dict[str, str]:
         """Return what the dialog shows for the series. Values are text: the dialog would show None as 'None'.
 
         What the library remembers on the node under the same name, e.g. ``DICOMBridge.SegmentationType``, comes before
-        the kind's usual value.
+        the kind's usual value, and that is one of nodes of the main class: a volume of fractions is no binary one.
         """
         common = dict.fromkeys(_SERIES_TAGS, "")
+        is_main = node.GetClassName() == self.kind.node_classes[0]
         remembered = {
-            name: node.GetAttribute(f"DICOMBridge.{name}") or usual for name, usual in self.exportTags.items()
+            name: node.GetAttribute(f"DICOMBridge.{name}") or (usual if is_main else "")
+            for name, usual in self.exportTags.items()
         }
         return common | {"Modality": self.modality, "SeriesDescription": node.GetName() or ""} | remembered
 
@@ -269,11 +346,11 @@ def register(parent: Any, plugin_class: type[DICOMBridgePlugin]) -> None:
     plugin_class
         The hook's plugin.
     """
-    kind = kind_named(plugin_class.kindName)
+    title = plugin_class.title or kind_named(plugin_class.kindName).title
     application.describe(
         parent,
-        f"DICOMBridge {kind.title} plugin",
-        f"Lets the DICOM module load and export DICOM objects of the kind: {kind.title}.",
+        f"DICOMBridge {title} plugin",
+        f"Lets the DICOM module load and export DICOM objects of the kind: {title}.",
     )
     application.use_in_library()
     application.dicom_plugins()[plugin_class.__module__] = plugin_class

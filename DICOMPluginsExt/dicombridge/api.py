@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dicombridge.errors import ExportError, UnreadableError, UnsupportedError
-from dicombridge.kinds import KINDS, Kind, kind_named, kind_of_sop_class, kinds_of_node_class
+from dicombridge.kinds import KINDS, Kind, kind_named, kinds_of_node_class, kinds_that_examine
 from dicombridge.loadable import Loadable, chosen
 from dicombridge.scene import default_database, default_scene, in_application, transaction
 from dicombridge.tolerance import naming, quiet
@@ -21,6 +21,8 @@ __all__ = ["examine", "export", "load"]
 Progress = Callable[[float, str], None]
 
 SOP_CLASS = "0008,0016"
+KIND_ATTRIBUTE = "DICOMBridge.Kind"
+"""Node attribute: name of the kind that a node was loaded as, which it is exported as again."""
 
 
 def examine(database: Database | None = None, series: str | Iterable[str] | None = None) -> list[Loadable]:
@@ -63,8 +65,7 @@ def _all_series(database: Database) -> list[str]:
 def _examine_series(files: Sequence[str], database: Database) -> list[Loadable]:
     by_kind: dict[str, list[str]] = {}
     for file in files:
-        kind = kind_of_sop_class(database.fileValue(file, SOP_CLASS))
-        if kind is not None:
+        for kind in kinds_that_examine(database.fileValue(file, SOP_CLASS)):
             by_kind.setdefault(kind.name, []).append(file)
     with quiet():
         loadables = [
@@ -122,7 +123,13 @@ def load(
                 room = kind_named(loadable.kind).room
                 part = _part(progress, number, len(loadables))
                 with naming(loadable.files), quiet():
-                    nodes.extend(room.load(loadable, scene, database, part, **{**loadable.options, **options}))
+                    loaded = room.load(loadable, scene, database, part, **{**loadable.options, **options})
+                for node in loaded:
+                    if not node.GetAttribute(
+                        KIND_ATTRIBUTE
+                    ):  # an image that was asked for in real world values says so
+                        node.SetAttribute(KIND_ATTRIBUTE, loadable.kind)
+                nodes.extend(loaded)
     finally:
         if opened is not None:
             opened.close()
@@ -250,7 +257,8 @@ def export(
     directory
         Where to write; made if it does not exist.
     kind
-        Name of the object kind, e.g. ``"SEG"``; found from the class of the first node where it is not given.
+        Name of the object kind, e.g. ``"SEG"``; where it is not given, that which the first node was loaded as, else
+        one that is made of nodes of its class.
     database
         Where the source images are looked up; may be None.
     progress
@@ -284,6 +292,9 @@ def _kind_of(name: str | None, node: Any) -> Kind:
     if name is not None:
         return kind_named(name)
     kinds = kinds_of_node_class(node.GetClassName())
+    for kind in kinds:
+        if kind.name == node.GetAttribute(KIND_ATTRIBUTE):
+            return kind
     if not kinds:
         raise UnsupportedError(
             f"A {node.GetClassName()} cannot be exported; these kinds can be written: {_exporting()}."

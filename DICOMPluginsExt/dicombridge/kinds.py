@@ -7,6 +7,7 @@ plugin base class in ``DICOMBridgeLib``::
     load(loadable, scene, database, progress=None, **options) -> list[vtkMRMLNode]
     export(nodes, directory, database=None, progress=None, **options) -> list[Path]     (where exports is True)
 
+The images come last, so that :func:`dicombridge.examine` lists them first: what is loaded later refers to them.
 Adding a kind: its room, one row here, one hook, its test file, CMake lines, a README row. A test holds these together.
 """
 
@@ -16,7 +17,7 @@ import importlib
 from dataclasses import dataclass
 from types import ModuleType
 
-__all__ = ["KINDS", "Kind", "kind_named", "kind_of_sop_class", "kinds_of_node_class"]
+__all__ = ["KINDS", "Kind", "kind_named", "kind_of_sop_class", "kinds_of_node_class", "kinds_that_examine"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class Kind:
         Whom the confidence is measured against.
     exports
         Whether the kind can be written.
+    also_examines
+        SOP Class UIDs of another kind of which this one offers further readings, e.g. images in real world values.
+    export_hook
+        Module file of the plugin that exports, where it is not ``hook``: the export dialog groups by plugin.
     """
 
     name: str
@@ -54,11 +59,31 @@ class Kind:
     confidence: float
     competitor: str
     exports: bool
+    also_examines: frozenset[str] = frozenset()
+    export_hook: str | None = None
 
     @property
     def room(self) -> ModuleType:
         """The kind's module, imported at first use."""
         return importlib.import_module(f"dicombridge.{self.module}")
+
+
+_IMAGES = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
+        "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
+        "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image Storage
+        "1.2.840.10008.5.1.4.1.1.4",  # MR Image Storage
+        "1.2.840.10008.5.1.4.1.1.4.1",  # Enhanced MR Image Storage
+        "1.2.840.10008.5.1.4.1.1.4.4",  # Legacy Converted Enhanced MR Image Storage
+        "1.2.840.10008.5.1.4.1.1.128",  # Positron Emission Tomography Image Storage
+        "1.2.840.10008.5.1.4.1.1.128.1",  # Legacy Converted Enhanced PET Image Storage
+        "1.2.840.10008.5.1.4.1.1.130",  # Enhanced PET Image Storage
+    }
+)
+
+_RADIOTHERAPY = 0.99
+"""Below SlicerRT, so that it wins where a user installed it; the plugin raises it where the user prefers ours."""
 
 
 KINDS: tuple[Kind, ...] = (
@@ -79,22 +104,142 @@ KINDS: tuple[Kind, ...] = (
         exports=True,
     ),
     Kind(
+        name="PM",
+        title="Parametric map",
+        module="parametric_map",
+        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.30"}),  # Parametric Map Storage
+        node_classes=("vtkMRMLScalarVolumeNode", "vtkMRMLSequenceNode"),
+        hook="DICOMBridgeParametricMapPlugin",
+        confidence=0.97,
+        competitor="Slicer core DICOMParametricMapPlugin 0.95",
+        exports=True,
+    ),
+    Kind(
+        name="RWVM",
+        title="Real world values",
+        module="real_world_value",
+        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.67"}),  # Real World Value Mapping Storage
+        node_classes=("vtkMRMLScalarVolumeNode",),
+        hook="DICOMBridgeRealWorldValuePlugin",
+        confidence=0.97,
+        competitor="PETDICOM DICOMRWVMPlugin 0.90",
+        exports=True,
+        also_examines=_IMAGES,
+    ),
+    Kind(
+        name="RTSECOND",
+        title="Second-generation radiotherapy object",
+        module="second_generation_rt",
+        sop_classes=frozenset(
+            {
+                "1.2.840.10008.5.1.4.1.1.481.10",  # RT Physician Intent Storage
+                "1.2.840.10008.5.1.4.1.1.481.11",  # RT Segment Annotation Storage
+                "1.2.840.10008.5.1.4.1.1.481.12",  # RT Radiation Set Storage
+                "1.2.840.10008.5.1.4.1.1.481.13",  # C-Arm Photon-Electron Radiation Storage
+                "1.2.840.10008.5.1.4.1.1.481.14",  # Tomotherapeutic Radiation Storage
+                "1.2.840.10008.5.1.4.1.1.481.15",  # Robotic-Arm Radiation Storage
+                "1.2.840.10008.5.1.4.1.1.481.16",  # RT Radiation Record Set Storage
+                "1.2.840.10008.5.1.4.1.1.481.17",  # RT Radiation Salvage Record Storage
+                "1.2.840.10008.5.1.4.1.1.481.18",  # Tomotherapeutic Radiation Record Storage
+                "1.2.840.10008.5.1.4.1.1.481.19",  # C-Arm Photon-Electron Radiation Record Storage
+                "1.2.840.10008.5.1.4.1.1.481.20",  # Robotic Radiation Record Storage
+                "1.2.840.10008.5.1.4.1.1.481.21",  # RT Radiation Set Delivery Instruction Storage
+                "1.2.840.10008.5.1.4.1.1.481.22",  # RT Treatment Preparation Storage
+                "1.2.840.10008.5.1.4.1.1.481.25",  # RT Patient Position Acquisition Instruction Storage
+                "1.2.840.10008.5.1.4.34.7",  # RT Beams Delivery Instruction Storage
+                "1.2.840.10008.5.1.4.34.10",  # RT Brachy Application Setup Delivery Instruction Storage
+            }
+        ),
+        node_classes=("vtkMRMLTableNode",),
+        hook="DICOMBridgeRadiotherapyPlugin",
+        confidence=_RADIOTHERAPY,
+        competitor="none",
+        exports=False,
+    ),
+    Kind(
+        name="RTRECORD",
+        title="RT treatment record",
+        module="treatment_record",
+        sop_classes=frozenset(
+            {
+                "1.2.840.10008.5.1.4.1.1.481.4",  # RT Beams Treatment Record Storage
+                "1.2.840.10008.5.1.4.1.1.481.6",  # RT Brachy Treatment Record Storage
+                "1.2.840.10008.5.1.4.1.1.481.7",  # RT Treatment Summary Record Storage
+                "1.2.840.10008.5.1.4.1.1.481.9",  # RT Ion Beams Treatment Record Storage
+            }
+        ),
+        node_classes=("vtkMRMLTableNode",),
+        hook="DICOMBridgeRadiotherapyPlugin",
+        confidence=_RADIOTHERAPY,
+        competitor="none",
+        exports=False,
+    ),
+    Kind(
+        name="RTIMAGE",
+        title="RT image",
+        module="rt_image",
+        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.481.1"}),  # RT Image Storage
+        node_classes=("vtkMRMLScalarVolumeNode",),
+        hook="DICOMBridgeRadiotherapyPlugin",
+        confidence=_RADIOTHERAPY,
+        competitor="SlicerRT 1.0",
+        exports=False,
+    ),
+    Kind(
+        name="RTDOSE",
+        title="RT dose",
+        module="dose",
+        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.481.2"}),  # RT Dose Storage
+        node_classes=(
+            "vtkMRMLScalarVolumeNode",
+            "vtkMRMLTableNode",
+            "vtkMRMLPlotChartNode",
+            "vtkMRMLPlotSeriesNode",
+        ),
+        hook="DICOMBridgeRadiotherapyPlugin",
+        confidence=_RADIOTHERAPY,
+        competitor="SlicerRT 1.0",
+        exports=True,
+        export_hook="DICOMBridgeDosePlugin",
+    ),
+    Kind(
+        name="RTPLAN",
+        title="RT plan",
+        module="plan",
+        sop_classes=frozenset(
+            {
+                "1.2.840.10008.5.1.4.1.1.481.5",  # RT Plan Storage
+                "1.2.840.10008.5.1.4.1.1.481.8",  # RT Ion Plan Storage
+            }
+        ),
+        node_classes=("vtkMRMLTableNode", "vtkMRMLMarkupsFiducialNode", "vtkMRMLModelNode"),
+        hook="DICOMBridgeRadiotherapyPlugin",
+        confidence=_RADIOTHERAPY,
+        competitor="SlicerRT 1.0",
+        exports=True,
+    ),
+    Kind(
+        name="RTSTRUCT",
+        title="RT structure set",
+        module="structure_set",
+        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.481.3"}),  # RT Structure Set Storage
+        node_classes=(
+            "vtkMRMLSegmentationNode",
+            "vtkMRMLMarkupsFiducialNode",
+            "vtkMRMLMarkupsCurveNode",
+            "vtkMRMLModelNode",
+        ),
+        hook="DICOMBridgeRadiotherapyPlugin",
+        confidence=_RADIOTHERAPY,
+        competitor="SlicerRT 1.0",
+        exports=True,
+        export_hook="DICOMBridgeStructureSetPlugin",
+    ),
+    Kind(
         name="IMAGE",
         title="Image volume",
         module="image",
-        sop_classes=frozenset(
-            {
-                "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
-                "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
-                "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image Storage
-                "1.2.840.10008.5.1.4.1.1.4",  # MR Image Storage
-                "1.2.840.10008.5.1.4.1.1.4.1",  # Enhanced MR Image Storage
-                "1.2.840.10008.5.1.4.1.1.4.4",  # Legacy Converted Enhanced MR Image Storage
-                "1.2.840.10008.5.1.4.1.1.128",  # Positron Emission Tomography Image Storage
-                "1.2.840.10008.5.1.4.1.1.128.1",  # Legacy Converted Enhanced PET Image Storage
-                "1.2.840.10008.5.1.4.1.1.130",  # Enhanced PET Image Storage
-            }
-        ),
+        sop_classes=_IMAGES,
         node_classes=("vtkMRMLScalarVolumeNode",),
         hook=None,
         confidence=0.5,
@@ -126,6 +271,14 @@ def kind_named(name: str) -> Kind:
 def kind_of_sop_class(sop_class_uid: str) -> Kind | None:
     """Return the kind that reads this SOP class, or None."""
     return _BY_SOP_CLASS.get(sop_class_uid)
+
+
+def kinds_that_examine(sop_class_uid: str) -> list[Kind]:
+    """Return the kinds that offer a reading of this SOP class, the one that it belongs to first."""
+    return sorted(
+        (kind for kind in KINDS if sop_class_uid in kind.sop_classes | kind.also_examines),
+        key=lambda kind: sop_class_uid not in kind.sop_classes,
+    )
 
 
 def kinds_of_node_class(node_class: str) -> list[Kind]:

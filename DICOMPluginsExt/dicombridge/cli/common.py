@@ -10,6 +10,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ __all__ = [
     "export_options",
     "find_node",
     "load_all",
+    "load_options",
     "open_path",
     "open_paths",
     "quiet",
     "read_scene",
     "save_scene",
+    "settings",
     "tell_warnings",
     "use_quiet_vtk",
 ]
@@ -153,7 +156,7 @@ def choose(database: Any, kind: str | None) -> list[Any]:
 
     wanted = kind_named(kind).name if kind else None
     # Two paths of one series would offer it twice.
-    offered = {tuple(loadable.files): loadable for loadable in dicombridge.examine(database)}
+    offered = {(*loadable.files, loadable.name): loadable for loadable in dicombridge.examine(database)}
     fitting = [loadable for loadable in offered.values() if wanted is None or loadable.kind == wanted]
     return sorted(chosen(fitting), key=lambda loadable: loadable.kind != "IMAGE")
 
@@ -264,7 +267,8 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEYWORD=VALUE",
-        help="attribute of the new object, e.g. SeriesDescription=edited; may be repeated",
+        help="attribute of the new object, e.g. SeriesDescription=edited, or option of its kind, e.g. contours=smooth; "
+        "may be repeated",
     )
     parser.add_argument(
         "--type",
@@ -278,14 +282,38 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the new files as JSON")
 
 
+def settings(given: Sequence[str], form: str) -> dict[str, Any]:
+    """Return what ``--set NAME=VALUE`` says, as text.
+
+    Raises
+    ------
+    DicomBridgeError
+        A setting has not that form.
+    """
+    options: dict[str, Any] = {}
+    for setting in given:
+        name, equals, value = setting.partition("=")
+        if not equals or not name:
+            raise DicomBridgeError(f"--set {setting}: this is not {form}.")
+        options[name] = value
+    return options
+
+
+def load_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of ``dicombridge.load`` that the command line asks for; numbers are numbers."""
+    options = settings(arguments.set, "NAME=VALUE, e.g. threshold=0.3")
+    for name, value in options.items():
+        if value.lower() in ("true", "false"):
+            options[name] = value.lower() == "true"
+        else:
+            with suppress(ValueError):
+                options[name] = float(value)
+    return options
+
+
 def export_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options of ``dicombridge.export`` that the command line asks for."""
-    options: dict[str, Any] = {}
-    for setting in arguments.set:
-        keyword, equals, value = setting.partition("=")
-        if not equals or not keyword:
-            raise DicomBridgeError(f"--set {setting}: this is not KEYWORD=VALUE, e.g. SeriesDescription=edited.")
-        options[keyword] = value
+    options: dict[str, Any] = settings(arguments.set, "KEYWORD=VALUE, e.g. SeriesDescription=edited")
     if arguments.source:
         options["source"] = arguments.source
     if arguments.type:

@@ -30,7 +30,9 @@ def run(arguments: argparse.Namespace) -> None:
     database = common.open_path(arguments.source) if arguments.source else None
     for loadable in common.choose(database, "IMAGE") if database is not None else ():
         dicombridge.load(loadable, scene=scene, database=database)
-    nodes = dicombridge.load(_only_object(arguments.path), scene=scene, database=database)
+    loaded = dicombridge.load(_only_object(arguments.path), scene=scene, database=database)
+    # What the other kind cannot hold, e.g. models of contours; where it can hold nothing, its exporter says so.
+    nodes = [node for node in loaded if any(node.IsA(name) for name in kind.node_classes)] or loaded
     paths = dicombridge.export(
         nodes,
         arguments.output,

@@ -15,6 +15,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="SCENE.mrb", help="the scene to write")
     parser.add_argument("--preview", metavar="PICTURE.png", help="also draw slices and surfaces of what was loaded")
     parser.add_argument("--kind", metavar="KIND", help="load only objects of this kind, e.g. SEG")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="option of loading, e.g. mapping=SUVbw or threshold=0.3; may be repeated",
+    )
     parser.add_argument("--json", action="store_true", help="print the loaded nodes as JSON")
 
 
@@ -28,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise dicombridge.DicomBridgeError(f"{arguments.output}: a scene is written as .mrb; please name the file so.")
     common.use_quiet_vtk()
     scene = dicombridge.new_scene()
-    loaded = common.load_all(arguments.paths, scene, arguments.kind)
+    loaded = common.load_all(arguments.paths, scene, arguments.kind, **common.load_options(arguments))
     common.tell_warnings(loadable for loadable, _ in loaded)
     nodes = [node for _, some in loaded for node in some]
     if arguments.preview:

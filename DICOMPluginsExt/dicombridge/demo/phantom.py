@@ -1,7 +1,7 @@
-"""The phantom study: CT and oblique MR of the drawn torso, and segmentations of each type by a foreign writer.
+"""The phantom study: CT, oblique MR and PET of the drawn torso, and what others make of them.
 
-The images are written with pydicom and the segmentations with highdicom, so that the library's readers meet objects
-that its own writers had no hand in. All UIDs are the same on every run.
+The images and the treatment are written with pydicom, the segmentations and the map with highdicom, so that the
+library's readers meet objects that its own writers had no hand in. All UIDs are the same on every run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-__all__ = ["PhantomSeries", "PhantomStudy", "Truth", "phantom_uid", "write_study"]
+    from dicombridge.demo.quantities import MapTruth
+    from dicombridge.demo.radiotherapy import Treatment
+
+__all__ = [
+    "PhantomSeries",
+    "PhantomStudy",
+    "Truth",
+    "centred_affine",
+    "decimal",
+    "image_header",
+    "phantom_uid",
+    "write_study",
+]
 
 
 @dataclass(frozen=True)
@@ -78,12 +90,16 @@ class Truth:
 
 @dataclass(frozen=True)
 class PhantomStudy:
-    """Everything that :func:`write_study` wrote."""
+    """Everything that :func:`write_study` wrote; ``uptake`` is the PET in SUV by body weight."""
 
     directory: Path
     ct: PhantomSeries
     mr: PhantomSeries
     segmentations: tuple[Truth, ...]
+    pet: PhantomSeries
+    uptake: NDArray[np.float64]
+    diffusion: MapTruth
+    treatment: Treatment
 
 
 def phantom_uid(name: str) -> str:
@@ -104,11 +120,17 @@ def write_study(directory: str | Path) -> PhantomStudy:
     PhantomStudy
         Files, geometry and true voxels.
     """
+    from dicombridge.demo.quantities import write_diffusion_map, write_pet
+    from dicombridge.demo.radiotherapy import write_treatment
+
     root = Path(directory)
     ct = _write_ct(root / "ct")
     mr = _write_mr(root / "mr")
     (root / "seg").mkdir(parents=True, exist_ok=True)
-    return PhantomStudy(root, ct, mr, tuple(_write_segmentations(root / "seg", ct, mr)))
+    segmentations = tuple(_write_segmentations(root / "seg", ct, mr))
+    pet, uptake = write_pet(root / "pet")
+    diffusion, treatment = write_diffusion_map(root / "map", mr), write_treatment(root / "rt", ct)
+    return PhantomStudy(root, ct, mr, segmentations, pet, uptake, diffusion, treatment)
 
 
 # Images -----------------------------------------------------------------------------------------------------------
@@ -117,7 +139,7 @@ _CT_SHAPE, _CT_SPACING = (60, 128, 128), (4.0, 2.7, 2.7)
 _MR_SHAPE, _MR_SPACING = (24, 96, 128), (6.0, 2.6, 2.6)
 
 
-def _centred_affine(
+def centred_affine(
     directions: NDArray[np.float64], spacing: Sequence[float], shape: Sequence[int], centre: Sequence[float]
 ) -> NDArray[np.float64]:
     """Return the affine of a grid around a centre; the columns of ``directions`` are slice, row and column axes."""
@@ -139,7 +161,7 @@ def _oblique_directions() -> NDArray[np.float64]:
 
 
 def _write_ct(directory: Path) -> PhantomSeries:
-    affine = _centred_affine(np.eye(3)[:, [2, 1, 0]], _CT_SPACING, _CT_SHAPE, (0.0, 0.0, 0.0))
+    affine = centred_affine(np.eye(3)[:, [2, 1, 0]], _CT_SPACING, _CT_SHAPE, (0.0, 0.0, 0.0))
     values = anatomy.ct_values(anatomy.points_of_grid(affine, _CT_SHAPE), seed=1)
     specific = {
         "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2",
@@ -162,7 +184,7 @@ def _write_ct(directory: Path) -> PhantomSeries:
 
 
 def _write_mr(directory: Path) -> PhantomSeries:
-    affine = _centred_affine(_oblique_directions(), _MR_SPACING, _MR_SHAPE, (-12.0, 12.0, -10.0))
+    affine = centred_affine(_oblique_directions(), _MR_SPACING, _MR_SHAPE, (-12.0, 12.0, -10.0))
     values = anatomy.mr_values(anatomy.points_of_grid(affine, _MR_SHAPE), seed=2)
     specific = {
         "SOPClassUID": "1.2.840.10008.5.1.4.1.1.4",
@@ -199,15 +221,15 @@ def _write_series(
     series_uid = phantom_uid(f"series/{key}")
     files = []
     for index, pixels in enumerate(stored):
-        dataset = _image_header(series_uid, specific)
+        dataset = image_header(series_uid, specific)
         dataset.SOPInstanceUID = phantom_uid(f"instance/{key}/{index}")
         dataset.InstanceNumber = index + 1
         position = affine[:3, 3] + index * affine[:3, 0]
-        dataset.ImagePositionPatient = [_decimal(value) for value in position]
+        dataset.ImagePositionPatient = [decimal(value) for value in position]
         cosines = np.concatenate([affine[:3, 2] / spacing[2], affine[:3, 1] / spacing[1]])
-        dataset.ImageOrientationPatient = [_decimal(value) for value in cosines]
-        dataset.PixelSpacing = [_decimal(spacing[1]), _decimal(spacing[2])]
-        dataset.SliceThickness = _decimal(spacing[0])
+        dataset.ImageOrientationPatient = [decimal(value) for value in cosines]
+        dataset.PixelSpacing = [decimal(spacing[1]), decimal(spacing[2])]
+        dataset.SliceThickness = decimal(spacing[0])
         dataset.Rows, dataset.Columns = pixels.shape
         dataset.SmallestImagePixelValue = int(pixels.min())
         dataset.LargestImagePixelValue = int(pixels.max())
@@ -218,12 +240,12 @@ def _write_series(
     return PhantomSeries(specific["SeriesDescription"], directory, tuple(files), series_uid, affine, values)
 
 
-def _decimal(value: float) -> str:
+def decimal(value: float) -> str:
     """Return a number as a decimal string (PS3.5 6.2: at most 16 characters)."""
     return f"{value:.10g}" if abs(value) > 1e-9 else "0"
 
 
-def _image_header(series_uid: str, specific: dict[str, Any]) -> Dataset:
+def image_header(series_uid: str, specific: dict[str, Any]) -> Dataset:
     from pydicom import Dataset
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian

@@ -12,7 +12,7 @@ import numpy as np
 
 import dicombridge
 from dicombridge import preview
-from dicombridge.demo import comparison
+from dicombridge.demo import comparison, quantity_checks, treatment_checks
 from dicombridge.demo.phantom import PhantomSeries, Truth, write_study
 from dicombridge.errors import DicomBridgeError
 
@@ -32,9 +32,9 @@ class Row:
     name
         The object.
     type
-        IMAGE or the segmentation type.
+        Kind of object, or the segmentation type.
     segments
-        Number of segments; None for images.
+        Number of segments, structures or beams; None for images.
     voxels
         Number of voxels compared (images) or set (segments; for FRACTIONAL, above 0).
     checks
@@ -81,19 +81,42 @@ class Tour:
         self.scene = dicombridge.new_scene()
         self.database = dicombridge.open_folder(self.directory / "dicom")
         self.loaded = self._load_study()
-        for series in (self.study.ct, self.study.mr):
+        for series in (self.study.ct, self.study.mr, self.study.pet):
             self._check(Row(series.name, "IMAGE"), self._compare_image, series)
         for truth in self.study.segmentations:
             self._check(Row(truth.name, truth.type), self._compare_loaded, truth)
         for truth in self.study.segmentations:
             for kind in _types_to_export(truth):
                 self._check(Row(f"{truth.name}, exported", kind), self._compare_exported, truth)
+        self._check_quantities()
+        self._check_treatment()
         self._check(Row("Scene, saved and read again", "MRB"), self._compare_scene)
         for name in _PYDICOM_FILES:
             self._check(Row(f"pydicom's {name}", "BINARY"), self._compare_pydicom, name)
         self._draw_study()
         (self.directory / _SUMMARY).write_text(self.summary() + "\n", encoding="utf-8")
         return all(row.good for row in self.rows)
+
+    def _check_quantities(self) -> None:
+        pet, diffusion = self.study.pet, self.study.diffusion
+        self._check(Row(f"{pet.name} as SUVbw", "RWVM"), quantity_checks.compare_uptake, self)
+        self._check(Row(f"{pet.name} as SUVbw, exported", "RWVM"), quantity_checks.compare_uptake_exported, self)
+        self._check(Row(diffusion.name, "PM"), quantity_checks.compare_map, self, diffusion)
+        self._check(Row(f"{diffusion.name}, exported", "PM"), quantity_checks.compare_map_exported, self, diffusion)
+
+    def _check_treatment(self) -> None:
+        organs = self.study.segmentations[0]
+        checks: tuple[tuple[str, str, Callable[..., None]], ...] = (
+            ("Structures", "RTSTRUCT", treatment_checks.compare_structures),
+            ("Structures, exported", "RTSTRUCT", treatment_checks.compare_structures_exported),
+            ("Dose", "RTDOSE", treatment_checks.compare_dose),
+            ("Dose, exported", "RTDOSE", treatment_checks.compare_dose_exported),
+            ("Plan", "RTPLAN", treatment_checks.compare_plan),
+            ("Plan, exported", "RTPLAN", treatment_checks.compare_plan_exported),
+        )
+        for name, kind, compare in checks:
+            self._check(Row(name, kind), compare, self)
+        self._check(Row(f"{organs.name} as structures", "RTSTRUCT"), treatment_checks.compare_converted, self, organs)
 
     def _prepare_folder(self) -> None:
         if self.directory.exists() and any(self.directory.iterdir()) and not (self.directory / _SUMMARY).exists():
@@ -126,7 +149,8 @@ class Tour:
             )
         return loaded
 
-    def _nodes_of(self, file: Path) -> list[Any]:
+    def nodes_of(self, file: Path) -> list[Any]:
+        """Return what was loaded from a file; an error where nothing was."""
         return self.loaded.get(self.database.seriesForFile(str(file.resolve())), []) or self._missing(file)
 
     def _missing(self, file: Path) -> list[Any]:
@@ -135,22 +159,22 @@ class Tour:
     # Comparing ------------------------------------------------------------------------------------------------
 
     def _compare_image(self, row: Row, series: PhantomSeries) -> None:
-        node = self._nodes_of(series.files[0])[0]
+        node = self.nodes_of(series.files[0])[0]
         values, affine = comparison.node_grid(node)
         row.voxels = values.size
         row.checks["truth"] = values.shape == series.values.shape and bool(
-            np.array_equal(values, series.values) and np.allclose(affine, series.affine, atol=1e-4)
+            np.allclose(values, series.values, rtol=1e-6, atol=0.0) and np.allclose(affine, series.affine, atol=1e-4)
         )
 
     def _compare_loaded(self, row: Row, truth: Truth) -> None:
-        got = _arrays(self._nodes_of(truth.file), truth)
+        got = _arrays(self.nodes_of(truth.file), truth)
         row.segments, row.voxels = len(got), _count(got)
         row.checks["truth"] = comparison.equal(got, truth.segments)
         affine, shape = truth.source.affine, truth.source.values.shape
         row.checks["highdicom"] = comparison.equal(got, comparison.arrays_of_file(truth.file, affine, shape))
 
     def _compare_exported(self, row: Row, truth: Truth) -> None:
-        nodes = self._nodes_of(truth.file)
+        nodes = self.nodes_of(truth.file)
         folder = self.directory / "exported" / f"{truth.file.stem}_{row.type.lower()}"
         paths = dicombridge.export(
             nodes,
@@ -175,8 +199,8 @@ class Tour:
         row.checks["truth"] = True
         row.segments = 0
         for truth in self.study.segmentations:
-            before = _arrays(self._nodes_of(truth.file)[:1], None)
-            node = again.GetFirstNodeByName(self._nodes_of(truth.file)[0].GetName())
+            before = _arrays(self.nodes_of(truth.file)[:1], None)
+            node = again.GetFirstNodeByName(self.nodes_of(truth.file)[0].GetName())
             after = _arrays([node], None) if node is not None else {}
             row.segments, row.voxels = row.segments + len(after), row.voxels + _count(after)
             same = set(before) == set(after) and all(before[name].sum() == after[name].sum() for name in before)
@@ -208,12 +232,31 @@ class Tour:
     def _draw_study(self) -> None:
         for truth in self.study.segmentations:
             try:
-                nodes = self._nodes_of(truth.file)
+                nodes = self.nodes_of(truth.file)
             except DicomBridgeError:
                 continue
             self._draw(nodes, truth.file.stem)
             if truth.type == "LABELMAP":
                 self._draw(nodes, f"{truth.file.stem}_3d", views=("3d",))
+        study, treatment = self.study, self.study.treatment
+        pictures = {
+            "pet_suv": [*self._loaded(study.ct.uid), *self._loaded(f"{study.pet.uid} SUVbw")],
+            "mr_diffusion": [*self._loaded(study.mr.uid), *self._nodes_or_none(study.diffusion.file)],
+            "treatment": [
+                *self._loaded(study.ct.uid),
+                *self._nodes_or_none(treatment.structure_set),
+                *self._nodes_or_none(treatment.dose),
+                *self._nodes_or_none(treatment.plan),
+            ],
+        }
+        for name, nodes in pictures.items():
+            self._draw(nodes, name)
+
+    def _loaded(self, key: str) -> list[Any]:
+        return self.loaded.get(key, [])
+
+    def _nodes_or_none(self, file: Path) -> list[Any]:
+        return self._loaded(self.database.seriesForFile(str(file.resolve())))
 
     def _draw(self, nodes: list[Any], name: str, views: tuple[str, ...] | None = None) -> None:
         path = preview.render(nodes, self.directory / "previews" / f"{name}.png", views=views)
@@ -223,8 +266,8 @@ class Tour:
 
     def summary(self) -> str:
         """Return the table, one line an object."""
-        names = ("truth", "highdicom")
-        rows = [("Object", "Type", "Segments", "Voxels", *(f"= {name}" for name in names))]
+        names = ("truth", "highdicom", "pydicom")
+        rows = [("Object", "Type", "Parts", "Voxels", *(f"= {name}" for name in names))]
         for row in self.rows:
             marks = ["" if name not in row.checks else "yes" if row.checks[name] else "NO" for name in names]
             rows.append(

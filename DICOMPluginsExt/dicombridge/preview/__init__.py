@@ -37,9 +37,9 @@ def render(
     Parameters
     ----------
     nodes
-        ``vtkMRMLSegmentationNode`` and ``vtkMRMLScalarVolumeNode``. A volume whose values are probabilities (floating
-        point from 0 to 1) becomes a heat overlay. Without a volume, the source volume of the first segmentation is
-        taken where the scene has it.
+        ``vtkMRMLSegmentationNode``, ``vtkMRMLScalarVolumeNode``, ``vtkMRMLMarkupsNode`` and ``vtkMRMLModelNode``. A
+        volume of a quantity (probability, dose, uptake, a parametric map) becomes a heat overlay on another volume.
+        Without a volume, the source volume of the first segmentation is taken where the scene has it.
     path
         The PNG; it appears complete or not at all.
     views

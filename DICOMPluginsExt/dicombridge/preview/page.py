@@ -25,7 +25,7 @@ _TITLE_HEIGHT = 50
 _CAPTION_HEIGHT = 28
 _LEGEND_LINE = 30
 _LEGEND_MOST = 32
-_HEAT_MARK = "0 to 1: "
+_MARK_NEAR_MM = 6.0  # a point this far from the plane is still shown in it
 _SMOOTH = 2  # everything is drawn this many times larger and then shrunk, so that no edge is jagged
 
 
@@ -39,9 +39,9 @@ def compose(subject: Subject, views: Sequence[str], width: int) -> Any:
     heights = [max(_panel_height(subject, view, panel_width) for view in row) for row in rows]
     legend = _legend_entries(subject)
     legend_columns = max(1, (width - 2 * _MARGIN) // 230)
-    legend_lines = -(-len(legend) // legend_columns)
+    legend_lines = -(-len(legend) // legend_columns) + (subject.heat is not None)
     height = _TITLE_HEIGHT + sum(heights) + len(rows) * (_CAPTION_HEIGHT + _GAP)
-    height += legend_lines * _LEGEND_LINE + (_MARGIN if legend else 4)
+    height += legend_lines * _LEGEND_LINE + (_MARGIN if legend_lines else 4)
     page = Image.new("RGB", (width, height), _PAGE)
     draw = ImageDraw.Draw(page)
     title_font = _font(22)
@@ -67,6 +67,8 @@ def compose(subject: Subject, views: Sequence[str], width: int) -> Any:
             page.paste(panel, (left, top + _CAPTION_HEIGHT))
         top += panel_height + _CAPTION_HEIGHT + _GAP
     _draw_legend(draw, legend, top, width, legend_columns)
+    if subject.heat is not None:
+        _draw_heat_scale(draw, subject, top + (legend_lines - 1) * _LEGEND_LINE + _LEGEND_LINE / 2, width)
     return page
 
 
@@ -85,12 +87,33 @@ def _panel(subject: Subject, view: str, size: tuple[int, int]) -> tuple[Any, str
     if view == "3d":
         from dicombridge.preview.surfaces import surface_picture
 
-        return Image.fromarray(surface_picture(subject.surfaces, size)), "3D, from the front and the patient's left"
+        rendered = surface_picture(subject.surfaces, size, subject.models, subject.marks)
+        return Image.fromarray(rendered), "3D, from the front and the patient's left"
     plane = slices.plane_of_view(subject, view, size)
     picture = Image.fromarray(slices.slice_picture(subject, plane, enlarge=_SMOOTH))
     picture = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+    _draw_marks(ImageDraw.Draw(picture), subject, plane)
     _draw_letters(ImageDraw.Draw(picture), plane, size)
     return picture, _caption(view, plane)
+
+
+def _draw_marks(draw: Any, subject: Subject, plane: Plane) -> None:
+    """Draw a cross and a label at the points that lie near the plane."""
+    normal = np.cross(plane.right, plane.down)
+    near = [m for m in subject.marks if abs(float((np.asarray(m.point) - plane.origin) @ normal)) <= _MARK_NEAR_MM]
+    labels: dict[tuple[int, int], list[str]] = {}  # points of one place share a label
+    colours = {plane.pixel_of(mark.point): tuple(round(c * 255) for c in mark.colour) for mark in near}
+    for mark in near:
+        labels.setdefault(plane.pixel_of(mark.point), []).append(mark.label)
+    for (row, column), names in labels.items():
+        colour = colours[row, column]
+        for width, fill in ((4, (0, 0, 0)), (2, colour)):
+            draw.line((column - 7, row, column + 7, row), fill=fill, width=width)
+            draw.line((column, row - 7, column, row + 7), fill=fill, width=width)
+        text = "\n".join(filter(None, dict.fromkeys(names)))
+        draw.multiline_text(
+            (column + 9, row + 5), text, font=_font(14), fill=colour, stroke_width=2, stroke_fill=(0, 0, 0)
+        )
 
 
 def _caption(view: str, plane: Plane) -> str:
@@ -130,8 +153,6 @@ def _legend_entries(subject: Subject) -> list[tuple[str, tuple[int, int, int] | 
     entries = list(dict.fromkeys(entries))  # two segmentations of the same organs
     if len(entries) > _LEGEND_MOST:
         entries = [*entries[: _LEGEND_MOST - 1], (f"and {len(entries) - _LEGEND_MOST + 1} more", None)]
-    if subject.heat is not None:
-        entries.append((f"{_HEAT_MARK}{subject.heat_meaning}", None))
     return entries
 
 
@@ -144,9 +165,6 @@ def _draw_legend(draw: Any, entries: list[Any], top: int, width: int, columns: i
         text_left = left + 26
         if colour is not None:
             draw.rounded_rectangle((left + 1, middle - 8, left + 17, middle + 8), radius=4, fill=colour)
-        elif text.startswith(_HEAT_MARK):
-            _draw_heat_scale(draw, left + 1, middle)
-            text_left = left + 78
         else:
             text_left = left
         draw.text(
@@ -158,9 +176,15 @@ def _draw_legend(draw: Any, entries: list[Any], top: int, width: int, columns: i
         )
 
 
-def _draw_heat_scale(draw: Any, left: float, middle: float) -> None:
+def _draw_heat_scale(draw: Any, subject: Subject, middle: float, width: int) -> None:
+    """Draw the colours of the heat overlay, what its ends are, and of which quantity: a line of the legend."""
     for step in range(66):
-        draw.line((left + step, middle - 8, left + step, middle + 8), fill=slices.heat_colour(step / 65))
+        draw.line((_MARGIN + 1 + step, middle - 8, _MARGIN + 1 + step, middle + 8), fill=slices.heat_colour(step / 65))
+    low, high = subject.heat_range
+    text = f"{low:.4g} to {high:.4g} {subject.heat_meaning}"
+    left = _MARGIN + 78
+    font = _font(16)
+    draw.text((left, middle), _fitted(draw, text, font, width - _MARGIN - left), font=font, fill=_TEXT, anchor="lm")
 
 
 def _fitted(draw: Any, text: str, font: Any, room: float) -> str:

@@ -86,7 +86,8 @@ def _best_depth(subject: Subject, normal: NDArray[np.float64], limits: tuple[flo
         count, _ = np.histogram(normal @ points, edges)
         score += np.sqrt(count / max(count.max(), 1))
     if subject.heat is not None:
-        points = voxel_points(subject.heat, np.flatnonzero(subject.heat.values > 0.5))
+        low, high = subject.heat_range
+        points = voxel_points(subject.heat, np.flatnonzero(subject.heat.values > (low + high) / 2))
         score += np.sqrt(np.histogram(normal @ points, edges)[0])
     best = int(np.argmax(score)) if score.any() else bins // 2
     return float((edges[best] + edges[best + 1]) / 2)
@@ -134,7 +135,8 @@ def slice_picture(subject: Subject, plane: Plane, enlarge: int = 1) -> NDArray[n
         canvas = np.where(within[..., None], subject.lookup[shade], 0).astype(np.float32)
     if subject.heat is not None:
         value, within = _interpolated(subject.heat, plane)
-        value = np.where(within, value, 0.0)
+        low, high = subject.heat_range
+        value = np.where(within & np.isfinite(value), (value - low) / (high - low), 0.0).clip(0.0, 1.0)
         place = np.linspace(0, 1, len(_HEAT))
         colour = np.stack([np.interp(value, place, _HEAT[:, channel]) for channel in range(3)], axis=-1)
         opacity = np.clip(value * 4, 0, 0.75)[..., None]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "VIEWS",
     "Grid",
+    "Mark",
     "Region",
     "Subject",
     "default_views",
@@ -30,6 +31,8 @@ VIEWS = ("axial", "coronal", "sagittal", "acquisition", "3d")
 """What a panel can show; ``acquisition`` is the plane in which the image was acquired."""
 
 _FRACTIONAL_ATTRIBUTE = "DICOMBridge.SegmentationFractionalType"  # what a FRACTIONAL segmentation's volumes bear
+_DOSE_ATTRIBUTE = "DicomRtImport.DoseVolume"
+_MAPPING_ATTRIBUTE = "DICOMBridge.ValueMapping"
 _THIN = 0.1  # a stack that is flatter than this, for its size, is a mere line on other planes than its own
 _OBLIQUE = 0.995  # a grid axis whose largest direction cosine is below this belongs to an oblique image
 
@@ -65,6 +68,15 @@ class Grid:
         return np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0)
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A control point of a markup: its label, RAS mm, colour."""
+
+    label: str
+    point: tuple[float, float, float]
+    colour: tuple[float, float, float]
+
+
 @dataclass(eq=False)
 class Subject:
     """Everything that one picture shows, as plain values.
@@ -82,11 +94,17 @@ class Subject:
     layers
         Label layers and the segments in each.
     heat
-        Probability map drawn as a heat overlay, or None.
+        Map of a quantity (probability, dose, uptake, a parameter) drawn as a heat overlay, or None.
+    heat_range
+        Values at the two ends of the heat scale.
     heat_meaning
-        What its values are: probability or occupancy.
+        What its values are, with their unit.
     surfaces
         The segmentation nodes, for 3D.
+    models
+        Visible ``vtkMRMLModelNode``, for 3D.
+    marks
+        Points of markups.
     """
 
     title: str = ""
@@ -95,8 +113,11 @@ class Subject:
     window: tuple[float, float] = (0.0, 1.0)
     layers: list[tuple[Grid, list[Region]]] = field(default_factory=list)
     heat: Grid | None = None
+    heat_range: tuple[float, float] = (0.0, 1.0)
     heat_meaning: str = "probability"
     surfaces: list[Any] = field(default_factory=list)
+    models: list[Any] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
 
     @functools.cached_property
     def samples(self) -> list[list[NDArray[np.float64]]]:
@@ -119,20 +140,25 @@ class Subject:
 def most_telling(nodes: Iterable[Any]) -> list[Any]:
     """Return the nodes of a scene that one picture can show together.
 
-    The segmentations that share a source, with that source; where there are none, the first volume.
+    The segmentations that share a source, with that source and a dose; where there are none, the first volume. Points
+    and models are shown with either.
     """
     listed = list(nodes)
     segmentations = [node for node in listed if node.IsA("vtkMRMLSegmentationNode")]
+    volumes = [node for node in listed if node.IsA("vtkMRMLScalarVolumeNode")]
+    others = [node for node in listed if node.IsA("vtkMRMLMarkupsNode") or _is_visible_model(node)]
+    doses = [node for node in volumes if node.GetAttribute(_DOSE_ATTRIBUTE)][:1]
     if not segmentations:
-        return [node for node in listed if node.IsA("vtkMRMLScalarVolumeNode")][:1]
+        images = [node for node in volumes if node not in doses][:1]
+        return [*(images or doses), *(doses if images else []), *others]
     source = _source_volume(segmentations[0])
-    return [node for node in segmentations if _source_volume(node) is source]
+    return [*(node for node in segmentations if _source_volume(node) is source), *doses, *others]
 
 
 def default_views(subject: Subject) -> tuple[str, ...]:
     """Return the panels that suit what is to be seen."""
     frame = subject.frame
-    solid = ("3d",) if subject.surfaces else ()
+    solid = ("3d",) if subject.surfaces or subject.models else ()
     extent = frame.spacing * frame.values.shape[::-1]
     if min(frame.values.shape) == 1 or extent.min() < _THIN * extent.max():
         return "acquisition", *solid
@@ -155,20 +181,23 @@ def subject_of_nodes(nodes: Iterable[Any] | Any) -> Subject:
     """
     listed: list[Any] = [nodes] if hasattr(nodes, "IsA") else list(nodes)
     segmentations = [node for node in listed if node.IsA("vtkMRMLSegmentationNode")]
-    subject = Subject(title=", ".join(node.GetName() or node.GetClassName() for node in segmentations or listed))
     volumes = [node for node in listed if node.IsA("vtkMRMLScalarVolumeNode") and node.GetImageData() is not None]
+    subject = Subject(title=", ".join(node.GetName() or node.GetClassName() for node in segmentations + volumes))
     for node in segmentations:
         subject.layers += label_layers(node)
     subject.surfaces = segmentations
-    heat = [node for node in volumes if _is_probability(node)]
+    subject.models = [node for node in listed if _is_visible_model(node)]
+    subject.marks = [mark for node in listed if node.IsA("vtkMRMLMarkupsNode") for mark in _marks(node)]
+    heat = [node for node in volumes if _is_overlay(node)]
     plain = [node for node in volumes if node not in heat] + [
         source for source in map(_source_volume, segmentations + heat) if source is not None
     ]
     if heat and not plain and heat[0].GetAttribute(_FRACTIONAL_ATTRIBUTE) is None and not segmentations:
-        heat, plain = [], heat  # an image that happens to be scaled to 0 to 1, not an overlay over nothing
+        heat, plain = [], heat  # nothing that it could lie over
     if heat:
         subject.heat = _grid_of_volume(heat[0])
-        subject.heat_meaning = (heat[0].GetAttribute(_FRACTIONAL_ATTRIBUTE) or "probability").lower()
+        subject.heat_range = _heat_range(heat[0], subject.heat)
+        subject.heat_meaning = _meaning(heat[0])
     if plain:
         subject.image = _grid_of_volume(plain[0])
         _set_display(subject, plain[0])
@@ -177,20 +206,64 @@ def subject_of_nodes(nodes: Iterable[Any] | Any) -> Subject:
     return subject
 
 
+def _is_visible_model(node: Any) -> bool:
+    display = node.GetDisplayNode() if node.IsA("vtkMRMLModelNode") else None
+    return display is not None and bool(display.GetVisibility()) and node.GetPolyData() is not None
+
+
+def _marks(node: Any) -> list[Mark]:
+    display = node.GetDisplayNode()
+    colour = tuple(display.GetSelectedColor()) if display is not None else (1.0, 0.5, 0.5)
+    points = []
+    for number in range(node.GetNumberOfControlPoints()):
+        label = node.GetNthControlPointLabel(number) if node.IsA("vtkMRMLMarkupsFiducialNode") else ""
+        points.append(Mark(label, tuple(node.GetNthControlPointPositionWorld(number)), colour))
+    return points
+
+
+def _is_overlay(node: Any) -> bool:
+    """Whether a volume is a map of a quantity that is looked at on top of an image."""
+    if node.GetAttribute(_DOSE_ATTRIBUTE) or node.GetAttribute(_MAPPING_ATTRIBUTE):
+        return True
+    return _is_probability(node)
+
+
+def _heat_range(node: Any, grid: Grid) -> tuple[float, float]:
+    if _is_probability(node):
+        return 0.0, 1.0
+    display = node.GetDisplayNode()
+    if display is not None and display.IsA("vtkMRMLScalarVolumeDisplayNode") and not display.GetAutoWindowLevel():
+        half = display.GetWindow() / 2
+        return display.GetLevel() - half, display.GetLevel() + half
+    finite = grid.values[np.isfinite(grid.values)] if grid.values.dtype.kind == "f" else grid.values.ravel()
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    return min(low, 0.0), max(high, low + 1e-6)
+
+
+def _meaning(node: Any) -> str:
+    """Return what the values are: quantity and unit, as far as the node says."""
+    fractional = node.GetAttribute(_FRACTIONAL_ATTRIBUTE)
+    if fractional is not None or _is_probability(node):
+        return (fractional or "probability").lower()
+    quantity, units = node.GetVoxelValueQuantity(), node.GetVoxelValueUnits()
+    unit = units.GetCodeValue() or "" if units is not None else ""
+    return " ".join(filter(None, (unit, quantity.GetCodeMeaning() if quantity is not None else "")))
+
+
 def _source_volume(node: Any) -> Any | None:
     """Return the volume that a segmentation was made on, where the scene knows it."""
     role = node.GetReferenceImageGeometryReferenceRole() if node.IsA("vtkMRMLSegmentationNode") else ""
     source = node.GetNodeReference(role or "referenceImageGeometryRef")
     if source is None or not source.IsA("vtkMRMLScalarVolumeNode") or source.GetImageData() is None:
         return None
-    return None if _is_probability(source) else source
+    return None if _is_overlay(source) else source
 
 
 def _is_probability(node: Any) -> bool:
     if node.GetAttribute(_FRACTIONAL_ATTRIBUTE) is not None:
         return True
     image = node.GetImageData()
-    if image.GetScalarTypeAsString() not in ("float", "double"):
+    if image.GetScalarTypeAsString() not in ("float", "double") or node.GetVoxelValueUnits() is not None:
         return False
     low, high = image.GetScalarRange()
     return low >= 0.0 and high <= 1.0

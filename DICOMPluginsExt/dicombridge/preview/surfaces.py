@@ -11,17 +11,22 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from dicombridge.preview.subject import Mark
+
 __all__ = ["quiet_vtk", "surface_picture"]
 
 _SMOOTH = 2
 _BACKGROUND = ((0.13, 0.14, 0.17), (0.36, 0.39, 0.45))  # bottom, top
 _VIEW_FROM = (-0.42, 0.86, 0.28)  # RAS: from the front, the patient's left and a little above
 _SEE_THROUGH = 0.42
+_BALL_MM = 4.0
 _FILLED = 0.88  # part of the view that the surfaces take
 
 
-def surface_picture(nodes: Sequence[Any], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return (rows, columns, 3): closed surfaces of all visible segments.
+def surface_picture(
+    nodes: Sequence[Any], size: tuple[int, int], models: Sequence[Any] = (), marks: Sequence[Mark] = ()
+) -> NDArray[np.uint8]:
+    """Return (rows, columns, 3): closed surfaces of all visible segments, models, and points as small balls.
 
     The nodes stay as they are: surfaces that they do not have are made on a copy.
     """
@@ -31,8 +36,11 @@ def surface_picture(nodes: Sequence[Any], size: tuple[int, int]) -> NDArray[np.u
 
     with quiet_vtk():
         renderer = _renderer()
-        for actor in _actors(nodes):
+        patient = _actors(nodes)
+        for actor in [*patient, *map(_model_actor, models), *map(_ball, marks)]:
             renderer.AddActor(actor)
+            # Beams come from a metre away: the view is aimed at the patient, where there is one.
+            actor.SetUseBounds(not patient or actor in patient)
         window = vtk.vtkRenderWindow()
         window.SetOffScreenRendering(1)
         window.SetMultiSamples(0)
@@ -106,8 +114,6 @@ def _actors(nodes: Sequence[Any]) -> list[Any]:
 
 def _surfaces(node: Any) -> Iterator[tuple[Any, tuple[float, float, float], float]]:
     """Yield surface (in world RAS), colour and opacity of every visible segment that has voxels."""
-    import vtk
-
     display = node.GetDisplayNode()
     segmentation = _segmentation_with_surfaces(node)
     for index in range(segmentation.GetNumberOfSegments()):
@@ -121,15 +127,41 @@ def _surfaces(node: Any) -> Iterator[tuple[Any, tuple[float, float, float], floa
         surface = segment.GetRepresentation("Closed surface")
         if surface is None or not surface.GetNumberOfPoints():
             continue
-        if node.GetParentTransformNode() is not None:
-            to_world = vtk.vtkGeneralTransform()
-            node.GetParentTransformNode().GetTransformToWorld(to_world)
-            moved = vtk.vtkTransformPolyDataFilter()
-            moved.SetInputData(surface)
-            moved.SetTransform(to_world)
-            moved.Update()
-            surface = moved.GetOutput()
-        yield surface, tuple(segment.GetColor()), opacity
+        yield _in_world(node, surface), tuple(segment.GetColor()), opacity
+
+
+def _in_world(node: Any, surface: Any) -> Any:
+    """Return polygons where the node's parent transforms move them."""
+    import vtk
+
+    if node.GetParentTransformNode() is None:
+        return surface
+    to_world = vtk.vtkGeneralTransform()
+    node.GetParentTransformNode().GetTransformToWorld(to_world)
+    moved = vtk.vtkTransformPolyDataFilter()
+    moved.SetInputData(surface)
+    moved.SetTransform(to_world)
+    moved.Update()
+    return moved.GetOutput()
+
+
+def _model_actor(node: Any) -> Any:
+    display = node.GetDisplayNode()
+    actor = _actor(_in_world(node, node.GetPolyData()), tuple(display.GetColor()), float(display.GetOpacity()))
+    actor.GetProperty().SetLineWidth(2.0 * _SMOOTH)
+    return actor
+
+
+def _ball(mark: Mark) -> Any:
+    import vtk
+
+    ball = vtk.vtkSphereSource()
+    ball.SetCenter(*mark.point)
+    ball.SetRadius(_BALL_MM)
+    ball.SetThetaResolution(24)
+    ball.SetPhiResolution(16)
+    ball.Update()
+    return _actor(ball.GetOutput(), mark.colour, 1.0)
 
 
 def _segmentation_with_surfaces(node: Any) -> Any:
@@ -177,6 +209,8 @@ def _aim(renderer: Any) -> None:
     camera.SetViewAngle(22)
     renderer.ResetCamera()
     _fill_view(renderer)
+    for actor in renderer.GetActors():
+        actor.SetUseBounds(True)  # nothing that is in view is cut off
     renderer.ResetCameraClippingRange()
 
 
@@ -208,7 +242,8 @@ def _cloud(renderer: Any) -> NDArray[np.float64]:
 
     collection = renderer.GetActors()
     actors = [collection.GetItemAsObject(index) for index in range(collection.GetNumberOfItems())]
-    clouds = [vtk_to_numpy(actor.GetMapper().GetInput().GetPoints().GetData()) for actor in actors]
+    aimed = [actor for actor in actors if actor.GetUseBounds()]
+    clouds = [vtk_to_numpy(actor.GetMapper().GetInput().GetPoints().GetData()) for actor in aimed]
     thinned = [cloud[:: -(-len(cloud) // 4000)] for cloud in clouds]
     return np.concatenate(thinned).astype(float) if thinned else np.zeros((0, 3))
 
