@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dicombridge.text import node_name, plain_text
+from dicombridge.text import node_name, one_line, plain_text
 
-__all__ = ["Column", "add_table", "column_values", "fill_table"]
+__all__ = ["Column", "add_table", "cell_text", "column_values", "fill_table"]
 
 
 @dataclass(frozen=True)
@@ -78,16 +78,24 @@ def _array(values: Sequence[object]) -> Any:
     numeric = bool(given) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in given)
     whole = numeric and len(given) == len(values) and all(isinstance(value, int) for value in given)
     if whole and all(-(2**31) <= value < 2**31 for value in given):  # type: ignore[operator]
-        array = vtkIntArray()
+        array: Any = vtkIntArray()
     else:
         array = vtkDoubleArray() if numeric else vtkStringArray()
     array.SetNumberOfValues(len(values))
     for row, value in enumerate(values):
-        if numeric:
-            array.SetValue(row, math.nan if value is None else value)
-        else:
-            array.SetValue(row, plain_text(value))
+        array.SetValue(row, (math.nan if value is None else value) if numeric else cell_text(value))
     return array
+
+
+def cell_text(value: object) -> str:
+    """Return text as a table's file can hold it: tabs stand between the cells there, and quotes around some.
+
+    Examples
+    --------
+    >>> cell_text('a "wide" field\\n'), cell_text(None)
+    ("a 'wide' field", '')
+    """
+    return one_line(plain_text(value)).replace('"', "'")
 
 
 def column_values(node: Any, name: str) -> list[Any] | None:

@@ -236,7 +236,9 @@ class KindConformance:
     def export(self, example: Example, study: Study, folder: Path, **options: Any) -> tuple[list[Any], list[Path]]:
         if not example.exports:
             pytest.skip("this example is for reading only")
-        nodes = self.load(study, dicombridge.new_scene())
+        scene = dicombridge.new_scene()
+        nodes = self.load(study, scene)
+        nodes[0].dicombridge_scene = scene  # nodes find what they refer to as long as their scene lives
         options = {**self.export_options, **options}
         return nodes, dicombridge.export(nodes, folder, kind=self.kind, database=study.database, **options)
 

@@ -223,7 +223,7 @@ def test_single_slice_and_label_only(scene: Any, tmp_path: Path) -> None:
 
 
 def test_errors_say_what_to_do(scene: Any, tmp_path: Path) -> None:
-    with pytest.raises(DicomBridgeError, match="needs a volume or a segmentation"):
+    with pytest.raises(DicomBridgeError, match="needs a volume"):
         preview.render([], tmp_path / "page.png")
     node = _add_segmentation(scene, _boxes(), STRAIGHT, [("Red", RED), ("Green", GREEN)])
     with pytest.raises(DicomBridgeError, match="1 to 4 views"):

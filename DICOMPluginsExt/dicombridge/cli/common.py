@@ -202,7 +202,7 @@ def find_node(scene: Any, name: str) -> Any:
     if node is not None:
         return node
     storable = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
-    storable = [node for node in storable if node.IsA("vtkMRMLDisplayableNode") and not node.GetHideFromEditors()]
+    storable = [node for node in storable if node.IsA("vtkMRMLStorableNode") and not node.GetHideFromEditors()]
     found = [node for node in storable if node.GetName() == name]
     if len(found) == 1:
         return found[0]

@@ -38,11 +38,11 @@ def run(arguments: argparse.Namespace) -> None:
     loaded = common.load_all(arguments.paths, scene, arguments.kind, **common.load_options(arguments))
     common.tell_warnings(loadable for loadable, _ in loaded)
     nodes = [node for _, some in loaded for node in some]
+    common.save_scene(scene, arguments.output)
     if arguments.preview:
         from dicombridge import preview
 
         preview.render(preview.most_telling(nodes), arguments.preview)
-    common.save_scene(scene, arguments.output)
     rows = [
         {"kind": loadable.kind, "class": node.GetClassName(), "id": node.GetID(), "name": node.GetName()}
         for loadable, some in loaded

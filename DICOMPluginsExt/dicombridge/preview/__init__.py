@@ -63,6 +63,8 @@ def render(
     unknown = [view for view in chosen if view not in VIEWS]
     if unknown or not 1 <= len(chosen) <= 4:
         raise DicomBridgeError(f"A preview has 1 to 4 views out of {', '.join(VIEWS)}, not {', '.join(chosen)!r}.")
+    if not subject.has_planes and set(chosen) != {"3d"}:
+        raise DicomBridgeError("Models alone are drawn in 3D; there is no volume that a plane could cut.")
     picture = compose(subject, chosen, width)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -125,6 +125,11 @@ class Subject:
         return [_region_samples(grid, regions) for grid, regions in self.layers]
 
     @property
+    def has_planes(self) -> bool:
+        """Whether there is anything that planes can cut; models alone are drawn in 3D."""
+        return self.image is not None or bool(self.layers) or self.heat is not None
+
+    @property
     def regions(self) -> list[Region]:
         """All segments, layer by layer."""
         return [region for _, regions in self.layers for region in regions]
@@ -157,6 +162,8 @@ def most_telling(nodes: Iterable[Any]) -> list[Any]:
 
 def default_views(subject: Subject) -> tuple[str, ...]:
     """Return the panels that suit what is to be seen."""
+    if not subject.has_planes:
+        return ("3d",)
     frame = subject.frame
     solid = ("3d",) if subject.surfaces or subject.models else ()
     extent = frame.spacing * frame.values.shape[::-1]
@@ -183,6 +190,8 @@ def subject_of_nodes(nodes: Iterable[Any] | Any) -> Subject:
     segmentations = [node for node in listed if node.IsA("vtkMRMLSegmentationNode")]
     volumes = [node for node in listed if node.IsA("vtkMRMLScalarVolumeNode") and node.GetImageData() is not None]
     subject = Subject(title=", ".join(node.GetName() or node.GetClassName() for node in segmentations + volumes))
+    if not subject.title:
+        subject.title = ", ".join(node.GetName() or "" for node in listed if _is_visible_model(node))
     for node in segmentations:
         subject.layers += label_layers(node)
     subject.surfaces = segmentations
@@ -201,8 +210,8 @@ def subject_of_nodes(nodes: Iterable[Any] | Any) -> Subject:
     if plain:
         subject.image = _grid_of_volume(plain[0])
         _set_display(subject, plain[0])
-    if subject.image is None and not subject.layers and subject.heat is None:
-        raise DicomBridgeError("Nothing to draw: a preview needs a volume or a segmentation that has voxels.")
+    if not subject.has_planes and not subject.models:
+        raise DicomBridgeError("Nothing to draw: a preview needs a volume, a segmentation that has voxels, or a model.")
     return subject
 
 
