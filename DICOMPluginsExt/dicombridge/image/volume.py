@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,8 +58,14 @@ def read_image(series: Series, progress: Progress | None = None) -> Any:
 
 
 @quiet()
-def add_volume(scene: Any, series: Series, image: Any, name: str) -> Any:
+def add_volume(scene: Any, series: Series, image: Any, name: str, description: Mapping[str, Any] | None = None) -> Any:
     """Add a volume node with display node and subject hierarchy item; call within a scene transaction.
+
+    Parameters
+    ----------
+    description
+        What the subject hierarchy says of it (:func:`dicombridge.hierarchy.add_series`), where that is not the image
+        series but an object made on it.
 
     Returns
     -------
@@ -85,8 +92,9 @@ def add_volume(scene: Any, series: Series, image: Any, name: str) -> Any:
             node.SetAttribute(key, plain_text(value))
     _add_display(scene, node, series)
     shadow.remember(node, series.header)
-    description = hierarchy.attributes_of_dataset(series.header)
-    hierarchy.add_series(scene, node, {**description, "SOPInstanceUIDs": series.instance_uids})
+    if description is None:
+        description = {**hierarchy.attributes_of_dataset(series.header), "SOPInstanceUIDs": series.instance_uids}
+    hierarchy.add_series(scene, node, description)
     return node
 
 

@@ -19,7 +19,7 @@ from dicombridge.tolerance import quiet, reading
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["Encoding", "element_types", "encodings_of_file", "fill"]
+__all__ = ["Encoding", "element_types", "encodings_of_file", "fill", "fill_mapped", "stored_planes"]
 
 Progress = Callable[[float, str], None]
 
@@ -174,16 +174,16 @@ def fill(
         There is no decoder for this transfer syntax.
     """
     # Decoding one plane first proves that rows and columns are true before memory is asked for by them.
-    for _ in _stored_planes(stack, [0]):
+    for _ in stored_planes(stack, [0]):
         pass
     error: OverflowError | None = None
     for element_type in element_types(encodings):
         voxels = allocate(stack.shape, element_type)
         try:
-            for number, stored in _stored_planes(stack, range(len(stack.planes))):
+            for done, (number, stored) in enumerate(stored_planes(stack, range(len(stack.planes))), start=1):
                 _rescale(stored, encodings[number], voxels[stack.slices[number]])
-                if progress is not None:
-                    progress((number + 1) / len(stack.planes), f"Slice {number + 1} of {len(stack.planes)}")
+                if progress is not None:  # frames come in the order of the file, slices may run against it
+                    progress(done / len(stack.planes), f"Slice {done} of {len(stack.planes)}")
         except OverflowError as overflow:
             error = overflow
             continue
@@ -193,6 +193,43 @@ def fill(
                 voxels[place] = lowest
         return voxels
     raise UnreadableError(stack.planes[0].path, f"has values beyond those that its header allows ({error})")
+
+
+def fill_mapped(
+    stack: Stack,
+    write: Callable[[int, NDArray[Any], NDArray[Any]], None],
+    allocate: Callable[[tuple[int, int, int], DTypeLike], NDArray[Any]],
+    progress: Progress | None = None,
+) -> NDArray[Any]:
+    """Read the stored values of a stack into a float32 array from ``allocate``, changed on the way.
+
+    Parameters
+    ----------
+    stack
+        Where the planes go. Missing slices get the lowest value of the others.
+    write
+        Given the number of a plane, its stored values and its part of the array, writes there what they mean.
+    allocate, progress
+        As for :func:`fill`.
+
+    Raises
+    ------
+    UnreadableError, UnsupportedError
+        As :func:`fill`.
+    """
+    for _ in stored_planes(stack, [0]):  # as in fill(): before memory is asked for by rows and columns
+        pass
+    voxels = allocate(stack.shape, np.float32)
+    for done, (number, stored) in enumerate(stored_planes(stack, range(len(stack.planes))), start=1):
+        with np.errstate(over="ignore"):  # an absurd slope gives infinite values, as it says
+            write(number, stored, voxels[stack.slices[number]])
+        if progress is not None:
+            progress(done / len(stack.planes), f"Slice {done} of {len(stack.planes)}")
+    if stack.missing:
+        lowest = min(np.fmin.reduce(voxels[place], axis=None) for place in stack.slices)
+        for place in stack.missing:
+            voxels[place] = lowest
+    return voxels
 
 
 def _rescale(stored: NDArray[Any], encoding: Encoding, target: NDArray[Any]) -> None:
@@ -234,8 +271,14 @@ def _rescale(stored: NDArray[Any], encoding: Encoding, target: NDArray[Any]) -> 
     target[...] = stored.astype(work) * work(encoding.slope) + work(encoding.intercept)
 
 
-def _stored_planes(stack: Stack, chosen: Sequence[int]) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield number and stored values of the chosen planes; frames of one file come out in the file's order."""
+def stored_planes(stack: Stack, chosen: Sequence[int]) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield number and stored values of the chosen planes; frames of one file come out in the file's order.
+
+    Raises
+    ------
+    UnreadableError, UnsupportedError
+        As :func:`fill`.
+    """
     order = list(chosen)
     if stack.planes[0].frame:
         order.sort(key=lambda number: (stack.planes[number].path, stack.planes[number].frame))

@@ -22,7 +22,7 @@ from pydicom.valuerep import validate_value
 
 from dicombridge.errors import ExportError
 from dicombridge.references import Reference
-from dicombridge.text import shortened
+from dicombridge.text import of_bytes
 
 __all__ = [
     "RENEWED_OF_IMAGES",
@@ -301,12 +301,9 @@ def _time_zone(dataset: Dataset) -> datetime.tzinfo | None:
 def _set_patient_and_study(dataset: Dataset, source_header: Dataset | None, attributes: Mapping[str, Any]) -> None:
     if source_header is not None:
         # The images at hand are the authority: patient data may have been corrected since the object was made.
-        header = deepcopy(source_header)
-        with config.disable_value_validation():
-            header.decode()
-            for keyword in PATIENT_AND_STUDY:
-                if keyword in header:
-                    setattr(dataset, keyword, header.get(keyword))
+        for keyword in PATIENT_AND_STUDY:
+            if keyword in source_header:
+                dataset[keyword] = _decoded(source_header, keyword)
     for keyword in _CHECKED:
         if dataset.get(keyword) and not _is_valid(keyword, dataset.get(keyword)):
             _log.warning("%s %r of the source is invalid and was left out.", keyword, str(dataset.get(keyword)))
@@ -326,6 +323,17 @@ def _set_patient_and_study(dataset: Dataset, source_header: Dataset | None, attr
             setattr(dataset, keyword, "")
     if not dataset.get("StudyInstanceUID"):
         dataset.StudyInstanceUID = generate_uid()
+
+
+def _decoded(header: Dataset, keyword: str) -> DataElement:
+    """Return an element alone, its text decoded; elsewhere in a header may be what cannot be read."""
+    alone = Dataset()
+    with config.disable_value_validation():
+        if "SpecificCharacterSet" in header:
+            alone.SpecificCharacterSet = header.SpecificCharacterSet
+        alone[keyword] = deepcopy(header[keyword])
+        alone.decode()
+        return alone[keyword]
 
 
 def _is_valid(keyword: str, value: Any) -> bool:
@@ -361,8 +369,8 @@ def _set_equipment(dataset: Dataset, kept: Dataset | None) -> None:
 
 
 def of_64_bytes(text: str) -> str:
-    """Return text that also those take for 64 characters who count bytes (dciodvfy does)."""
-    return shortened(shortened(text, 64).encode("utf-8")[:64].decode("utf-8", "ignore"), 64)
+    """Return text for an LO of 64 characters (:func:`dicombridge.text.of_bytes`)."""
+    return of_bytes(text, 64)
 
 
 def record_predecessor(dataset: Dataset, kept: Dataset | None) -> None:
