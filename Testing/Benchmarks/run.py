@@ -12,20 +12,30 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import bench_database
+import bench_parametric_map
 import bench_segmentation
+import bench_structure_set
+import bench_structure_set_export
+
+BENCHES = {
+    "segmentation": bench_segmentation,
+    "parametric-map": bench_parametric_map,
+    "structure-set": bench_structure_set,
+    "structure-set-export": bench_structure_set_export,
+    "database": bench_database,
+}
 
 
 def main() -> int:
     """Run and print; 1 where a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="size of the data, 1 is that of the targets")
-    parser.add_argument("--only", choices=["database", "segmentation"], help="one of them")
+    parser.add_argument("--only", choices=list(BENCHES), help="one of them")
     arguments = parser.parse_args()
     missed = False
-    if arguments.only in (None, "segmentation"):
-        missed = bench_segmentation.report(bench_segmentation.run(arguments.scale)) or missed
-    if arguments.only in (None, "database"):
-        bench_database.report(bench_database.run(arguments.scale))
+    for name, bench in BENCHES.items():
+        if arguments.only in (None, name):
+            missed = bool(bench.report(bench.run(arguments.scale))) or missed
     return int(missed)
 
 
