@@ -19,6 +19,7 @@ _HOMES = {
     "FolderDatabase": "database",
     "KINDS": "kinds",
     "Loadable": "loadable",
+    "apply_registration": "registration.applying",
     "errors": "",
     "examine": "api",
     "export": "api",
@@ -32,6 +33,7 @@ __all__ = [
     "DicomBridgeError",
     "FolderDatabase",
     "Loadable",
+    "apply_registration",
     "errors",
     "examine",
     "export",
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from dicombridge.errors import DicomBridgeError
     from dicombridge.kinds import KINDS
     from dicombridge.loadable import Loadable
+    from dicombridge.registration.applying import apply_registration
     from dicombridge.scene import new_scene
 
 

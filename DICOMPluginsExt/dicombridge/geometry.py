@@ -36,7 +36,9 @@ __all__ = [
     "ijk_to_ras",
     "lps_ras_matrix",
     "lps_ras_points",
+    "lps_ras_vectors",
     "plausible",
+    "ras_transform_of_lps",
     "same_grid",
     "set_image_geometry",
     "stack_planes",
@@ -90,6 +92,43 @@ def lps_ras_points(points: Any) -> NDArray[np.float64]:
     [[-1.0, -2.0, 3.0]]
     """
     return np.asarray(points, dtype=float) * np.diagonal(_LPS_RAS)[:3]
+
+
+def lps_ras_vectors(vectors: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    """Turn many vectors from LPS to RAS, or back, from one place in memory to another (or the same) in one pass.
+
+    Parameters
+    ----------
+    vectors, out
+        (n * 3,) contiguous: x, y, z of each vector.
+
+    Examples
+    --------
+    >>> one = np.array([1, 2, 3], dtype=np.float32)
+    >>> lps_ras_vectors(one, one)
+    >>> one.tolist()
+    [-1.0, -2.0, 3.0]
+    """
+    # Rows of many vectors: numpy is slow where the innermost loop has three steps.
+    width = min(3 * 1024, vectors.size)
+    signs = np.tile(np.diagonal(_LPS_RAS)[:3].astype(vectors.dtype), width // 3)
+    whole = vectors.size // width * width if width else 0
+    if whole:
+        np.multiply(vectors[:whole].reshape(-1, width), signs, out=out[:whole].reshape(-1, width))
+    np.multiply(vectors[whole:], signs[: vectors.size - whole], out=out[whole:])
+
+
+def ras_transform_of_lps(matrix: Any) -> NDArray[np.float64]:
+    """Return the 4x4 matrix in RAS of a transform that a 4x4 matrix describes in LPS, or the other way round.
+
+    Both the points that go in and those that come out change their axes: F M F. It undoes itself, exactly.
+
+    >>> shift = np.eye(4)
+    >>> shift[:3, 3] = 1, 2, 3
+    >>> ras_transform_of_lps(shift)[:3, 3].tolist()
+    [-1.0, -2.0, 3.0]
+    """
+    return _LPS_RAS @ np.asarray(matrix, dtype=float) @ _LPS_RAS
 
 
 def unit_normal(orientation: Sequence[float]) -> NDArray[np.float64]:

@@ -127,6 +127,46 @@ KINDS: tuple[Kind, ...] = (
         also_examines=_IMAGES,
     ),
     Kind(
+        name="FID",
+        title="Spatial fiducials",
+        module="fiducials",
+        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.66.2"}),  # Spatial Fiducials Storage
+        node_classes=(
+            "vtkMRMLMarkupsFiducialNode",
+            "vtkMRMLMarkupsLineNode",
+            "vtkMRMLMarkupsCurveNode",
+            "vtkMRMLMarkupsClosedCurveNode",
+        ),
+        hook="DICOMBridgeRegistrationPlugin",
+        confidence=0.97,
+        competitor="SlicerRT 0.9, which does not load them",
+        exports=True,
+        export_hook="DICOMBridgeFiducialsPlugin",
+    ),
+    Kind(
+        name="DEFORM",
+        title="Deformable spatial registration",
+        module="deformation",
+        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.66.3"}),  # Deformable Spatial Registration Storage
+        node_classes=("vtkMRMLTransformNode", "vtkMRMLGridTransformNode", "vtkMRMLLinearTransformNode"),
+        hook="DICOMBridgeRegistrationPlugin",
+        confidence=0.97,
+        competitor="SlicerRT 0.9",
+        exports=True,
+        export_hook="DICOMBridgeDeformationPlugin",
+    ),
+    Kind(
+        name="REG",
+        title="Spatial registration",
+        module="registration",
+        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.66.1"}),  # Spatial Registration Storage
+        node_classes=("vtkMRMLLinearTransformNode",),
+        hook="DICOMBridgeRegistrationPlugin",
+        confidence=0.97,
+        competitor="SlicerRT 0.9",
+        exports=True,
+    ),
+    Kind(
         name="RTSECOND",
         title="Second-generation radiotherapy object",
         module="second_generation_rt",

@@ -36,6 +36,7 @@ import pydicom
 import pytest
 from support import damage
 from support.damage_child import Outcome, folder_state, inhabited_scene, scene_state
+from support.scenes import under_turn
 
 import dicombridge
 from dicombridge.kinds import kind_named
@@ -113,6 +114,8 @@ class Study:
 
 EXPORT_TESTS = ("test_round_trip_is_equal_in_values", "test_exports_pass_dciodvfy", "test_failed_export_leaves_no_file")
 
+PLACES_TEST = "test_transformed_nodes_are_exported_where_they_are"
+
 
 class Cancelled(Exception):
     """What a progress function raises here."""
@@ -128,14 +131,23 @@ class KindConformance:
     export_options: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls) -> None:
-        if not kind_named(cls.kind).exports:
-            for name in EXPORT_TESTS:
-                setattr(cls, name, None)  # not there, rather than skipped once for each example
+        absent = [] if kind_named(cls.kind).exports else [*EXPORT_TESTS, PLACES_TEST]
+        if cls.places is KindConformance.places:
+            absent.append(PLACES_TEST)
+        for name in absent:
+            setattr(cls, name, None)  # not there, rather than skipped once for each example
 
     # --- What a kind says of itself ------------------------------------------------------------------------------
 
     def values(self, nodes: Sequence[Any]) -> Any:
         """Return what must survive a round trip."""
+        raise NotImplementedError
+
+    def places(self, nodes: Sequence[Any]) -> Any:
+        """Return places in the world, parent transforms applied, (n, 3) mm; without it transforms are not looked at.
+
+        E.g. the control points of markups, or the centres of segments. Their order must survive a round trip.
+        """
         raise NotImplementedError
 
     def write_large(self, folder: Path, size: int) -> object:
@@ -265,6 +277,30 @@ class KindConformance:
             with pytest.raises(Cancelled):
                 self.export(example, study, tmp_path / "failed", progress=Steps(stop_at=step))
             assert list((tmp_path / "failed").glob("*")) == []
+
+    places_tolerance: ClassVar[float] = 0.01
+    """mm by which places may differ that were exported from below a transform."""
+
+    def test_transformed_nodes_are_exported_where_they_are(
+        self, example: Example, study: Study, tmp_path: Path
+    ) -> None:
+        """Nodes below a transform come out of the file in their new place, and stay below it."""
+        scene = dicombridge.new_scene()
+        nodes = self.load(study, scene)
+        before = np.asarray(self.places(nodes))
+        moved_by = under_turn(scene, nodes)
+        there = np.asarray(self.places(nodes))
+        assert np.abs(there - before).max() > 10 * self.places_tolerance, "the transform moves nothing"
+        options = dict(self.export_options)
+        paths = dicombridge.export(nodes, tmp_path / "out", kind=self.kind, database=study.database, **options)
+        assert {node.GetTransformNodeID() for node in nodes if node.IsA("vtkMRMLTransformableNode")} <= {moved_by}
+        again: list[Any] = []
+        scene = dicombridge.new_scene()
+        for path in paths:
+            again.extend(dicombridge.load(path, scene=scene, database=study.database))
+        found = np.asarray(self.places(again))
+        assert found.shape == there.shape
+        assert np.abs(found - there).max() <= self.places_tolerance
 
     # --- Damage --------------------------------------------------------------------------------------------------
 

@@ -90,6 +90,8 @@ def find_source(node: Any, database: Database | None, source: Any = None) -> Sou
     ExportError
         The caller's source cannot be used.
     """
+    if source is None:
+        source = _registered_volume(node)
     found = Source(volume=node.GetNodeReference(REFERENCE_ROLE))
     header = remembered(node)
     if header is not None:
@@ -108,6 +110,13 @@ def find_source(node: Any, database: Database | None, source: Any = None) -> Sou
     if database is not None:
         found.references = [_with_series(reference, database) for reference in found.references]
     return found
+
+
+def _registered_volume(node: Any) -> Any | None:
+    """Return the fixed volume of the registration that a node lies below: it is exported on the images of that."""
+    from dicombridge.registration.leading import fixed_volume_above
+
+    return fixed_volume_above(node)
 
 
 def _is_writable(reference: Reference) -> bool:
@@ -259,7 +268,11 @@ def known_attributes(node: Any, source: Source) -> dict[str, Any]:
 
 
 def frame_of_reference(node: Any, source: Source, kept: Any) -> str:
-    """Return the Frame of Reference UID: of the images, else as it was, else a new one."""
+    """Return the Frame of Reference UID: of the registration above, of the images, else as it was, else a new one."""
+    from dicombridge.registration.leading import frame_led_into
+
+    if frame_led_into(node):
+        return frame_led_into(node)
     for header in (source.header, kept):
         if header is not None and header.get("FrameOfReferenceUID"):
             return str(header.FrameOfReferenceUID)
