@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["node_name", "one_line", "percent_decoded", "percent_encoded", "plain_text", "shortened"]
+__all__ = ["node_name", "of_bytes", "one_line", "percent_decoded", "percent_encoded", "plain_text", "shortened"]
 
 _CONTROLS = "".join(map(chr, range(0x20)))
 _DECODABLE = "(" + "|".join(f"{ord(character):02X}" for character in _CONTROLS + "%^|~") + ")"
@@ -73,3 +73,12 @@ def shortened(text: str, length: int) -> str:
     """
     printable = "".join(character if character.isprintable() else " " for character in text.replace("\\", "/"))
     return printable.strip()[:length].strip()
+
+
+def of_bytes(text: str, length: int) -> str:
+    """Return text that also those take for ``length`` characters who count the bytes of UTF-8 (dciodvfy does).
+
+    >>> of_bytes("Größe", 5)
+    'Grö'
+    """
+    return shortened(shortened(text, length).encode("utf-8")[:length].decode("utf-8", "ignore"), length)

@@ -22,6 +22,7 @@ from pydicom.sr.coding import Code
 
 from dicombridge.codes import code_from_sequence, code_item, modern
 from dicombridge.errors import UnreadableError
+from dicombridge.text import of_bytes
 from dicombridge.tolerance import quiet, reading
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "ValueMapping",
     "apply_all",
     "count_outside",
+    "families",
     "item_of_mapping",
     "mapping_of_item",
     "mappings_of_sequence",
@@ -87,6 +89,16 @@ class ValueMapping:
         """Whether the real world values are the stored values."""
         return self.lut is None and self.slope == 1 and self.intercept == 0
 
+    def overlaps(self, other: ValueMapping) -> bool:
+        """Whether both map some of the same stored values; two ranges that only share an end do not overlap."""
+        low, high = max(self.first, other.first), min(self.last, other.last)
+        is_point = self.first == self.last or other.first == other.last
+        return low < high or (low == high and is_point)
+
+    def means_the_same(self, other: ValueMapping) -> bool:
+        """Whether both lead to the same quantity in the same units."""
+        return _key(self.units) == _key(other.units) and _key(self.quantity) == _key(other.quantity)
+
     def contains(self, stored: NDArray[Any]) -> NDArray[np.bool_]:
         """Return for each stored value whether this item maps it."""
         return np.asarray((stored >= self.first) & (stored <= self.last))
@@ -118,6 +130,29 @@ class ValueMapping:
         with np.errstate(over="ignore"):
             out[...] = np.where(inside, self.lut[np.rint(index).astype(np.intp)], np.nan)
         return out
+
+
+def _key(code: Code | None) -> tuple[str, str]:
+    if code is None:
+        return "", ""
+    code = modern(code)
+    return code.value, code.scheme_designator
+
+
+def families(mappings: Iterable[ValueMapping]) -> list[list[ValueMapping]]:
+    """Divide the items of one sequence into those that describe one quantity together: a curve in pieces.
+
+    They have units and quantity in common, and their ranges do not overlap; where they do, the items are alternatives.
+    """
+    found: list[list[ValueMapping]] = []
+    for mapping in mappings:
+        for family in found:
+            if family[0].means_the_same(mapping) and not any(mapping.overlaps(one) for one in family):
+                family.append(mapping)
+                break
+        else:
+            found.append([mapping])
+    return found
 
 
 def apply_all(mappings: Sequence[ValueMapping], stored: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -316,8 +351,8 @@ def item_of_mapping(mapping: ValueMapping, signed: bool | None = None) -> Datase
         a range that fits 16 bits; others are written in double precision.
     """
     item = Dataset()
-    item.LUTExplanation = (mapping.explanation or mapping.label or "Real world values")[:64]
-    item.LUTLabel = (mapping.label or "RWV")[:16]
+    item.LUTExplanation = of_bytes(mapping.explanation or mapping.label, 64) or "Real world values"
+    item.LUTLabel = of_bytes(mapping.label, 16) or "RWV"
     item.MeasurementUnitsCodeSequence = [code_item(mapping.units or _NO_UNITS)]
     _set_range(item, mapping, signed)
     if mapping.lut is None:

@@ -194,6 +194,7 @@ def _use_database(found: Source, references: list[Reference], database: Database
 def _use_series(found: Source, series_uid: str, database: Database, volume: Any, wanted: set[str]) -> None:
     from dicombridge.geometry import same_grid
     from dicombridge.image.series import series_grids
+    from dicombridge.image.volume import FRAME_NUMBERS
 
     files = [file for file in database.filesForSeries(series_uid) if file]
     if not files:
@@ -208,6 +209,9 @@ def _use_series(found: Source, series_uid: str, database: Database, volume: Any,
     grids.sort(key=lambda grid: -len(wanted.intersection(grid.instance_uids)))
     if volume is not None and volume.GetImageData() is not None:
         shown = volume_geometry(volume)
+        # The time points of a multi-frame image are of one instance and on one grid; the frames tell them apart.
+        numbers = set(_numbers(volume, FRAME_NUMBERS))
+        grids.sort(key=lambda grid: -len(numbers.intersection(grid.frame_numbers or ())))
         grids.sort(key=lambda grid: not same_grid(grid.geometry, shown, 0.1))
     if grids:
         found.grid, *found.others = grids

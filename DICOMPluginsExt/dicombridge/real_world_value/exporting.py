@@ -18,6 +18,7 @@ from dicombridge.errors import ExportError, UnreadableError, UnsupportedError
 from dicombridge.geometry import same_grid, volume_geometry
 from dicombridge.hierarchy import attributes_of_node
 from dicombridge.image.series import Series, read_series
+from dicombridge.image.volume import FRAME_NUMBERS
 from dicombridge.kinds import kind_named
 from dicombridge.output.files import Job, write_file, write_together
 from dicombridge.output.header import (
@@ -115,6 +116,11 @@ def _job(node: Any, database: Database | None, own: Mapping[str, Any], keywords:
     def prepare(tell: Progress | None) -> tuple[str, Callable[[Path], None]]:
         with _images(node, database, own.get("source")) as (series, series_uid):
             mappings = _mappings(node, series, own, tell)
+        if node.GetParentTransformNode() is not None:
+            _log.warning(
+                "%s: its transform is no part of a mapping; who applies that has the values where the images lie.",
+                node.GetName(),
+            )
         dataset = _header(node, series, mappings[0][0])
         signed = series.encodings[0].signed
         dataset.ReferencedImageRealWorldValueMappingSequence = _groups(series, mappings, signed)
@@ -185,7 +191,14 @@ def _stack_of(node: Any, of_series: Sequence[Sequence[str]]) -> tuple[Series, st
             f"{node.GetName()}: has another grid than its images; a mapping holds for whole images. Export the volume "
             "before it is cropped, resampled or moved, or give the images that it lies on with source=."
         )
-    best = max(fitting, key=lambda one: len(uids.intersection(one.instance_uids)))
+    # The time points of a multi-frame image are of one instance and on one grid; the frames tell them apart.
+    frames = set((node.GetAttribute(FRAME_NUMBERS) or "").split())
+
+    def in_common(one: Series) -> tuple[int, int]:
+        shown = {str(plane.frame) for plane in one.stack.planes}
+        return len(uids.intersection(one.instance_uids)), len(frames & shown)
+
+    best = max(fitting, key=in_common)
     return best, str(best.header.get("SeriesInstanceUID") or "")
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from dicombridge import suv
 from dicombridge.errors import UnsupportedError
-from dicombridge.image.headers import MULTI_FRAME_CLASSES, read_dataset, text_of
+from dicombridge.image.headers import read_dataset
 from dicombridge.real_world_value.nodes import SUV_AUDIT, SUV_FACTORS
 from dicombridge.real_world_value.readings import Reading
 from dicombridge.value_mapping import QUANTITY, ValueMapping
@@ -75,10 +74,7 @@ def offered_uptakes(header: Any) -> Iterator[tuple[str, str, str]]:
 
     Where it has none, one that says what is missing.
     """
-    inputs = suv.inputs_of_series([header])
-    if inputs.units is None and not inputs.problems and text_of(header, "SOPClassUID") in MULTI_FRAME_CLASSES:
-        # Only the groups of each frame say what its values are; they are read at load.
-        inputs = replace(inputs, units=suv.Sourced("BQML", "per-frame functional groups"))
+    inputs = suv.inputs_of_header(header)
     possible, reason = [], ""
     for kind in suv.SUV_TYPES:
         try:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Grid = VolumeGeometry | SlantedGrid
 
-__all__ = ["Content", "content_of", "type_of"]
+__all__ = ["Content", "content_of", "node_labels", "type_of"]
 
 TYPES = ("BINARY", "FRACTIONAL", "LABELMAP")
 HIGHEST_FRACTION = 255
@@ -191,6 +191,24 @@ def _label_map_numbers(kept: Sequence[int | None]) -> list[int]:
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------
+
+
+def node_labels(node: Any, source: Source, grid: str | None, warnings: list[str]) -> NodeLabels:
+    """Return the labels of a segmentation node on the grid that it is to be written on.
+
+    Parameters
+    ----------
+    grid
+        As for :func:`content_of`.
+    warnings
+        What happened to the labels is appended.
+
+    Raises
+    ------
+    ExportError
+        There is no grid, or no label lies on it.
+    """
+    return _labels(node, None, source, grid, warnings)
 
 
 def _labels(node: Any, fraction_grid: Grid | None, source: Source, grid: str | None, warnings: list[str]) -> NodeLabels:
