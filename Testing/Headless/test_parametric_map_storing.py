@@ -127,6 +127,21 @@ def test_a_map_keeps_the_spelling_that_it_came_with(scene: Any, tmp_path: Path) 
     assert mapping_of(again_written).MeasurementUnitsCodeSequence[0].CodeValue == "{SUVbw}g/ml"
 
 
+def test_a_method_can_be_given(scene: Any, tmp_path: Path) -> None:
+    node = volume_node(scene, planes_of(2))
+    path, dataset = written(node, tmp_path, method="113250^DCM^Mono-exponential diffusion model")
+    pairs = [
+        (item.ConceptNameCodeSequence[0].CodeMeaning, item.ConceptCodeSequence[0].CodeValue)
+        for item in mapping_of(dataset).QuantityDefinitionSequence
+    ]
+    assert pairs == [("Quantity", "113041"), ("Measurement Method", "113250")]
+    (back,) = again(path)
+    assert back.GetAttribute("DICOMBridge.Definitions") == "Measurement Method: Mono-exponential diffusion model"
+    _, anew = written(back, tmp_path / "again", method=("X1", "99ACME", "Another one"))
+    methods = [item.ConceptCodeSequence[0].CodeValue for item in mapping_of(anew).QuantityDefinitionSequence]
+    assert methods == ["113041", "X1"]
+
+
 # --- Label maps ----------------------------------------------------------------------------------------------------
 
 
@@ -144,3 +159,29 @@ def test_labels_are_written_but_not_interpolated(scene: Any, tmp_path: Path) -> 
     with pytest.raises(ExportError, match="'Labels': its labels would have to be interpolated"):
         dicombridge.export(node, tmp_path / "sheared", kind="PM")
     assert not list((tmp_path / "sheared").glob("*"))
+
+
+# --- Indices of sequences ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("unit", "indices", "told"),
+    [("s", ["0", "30"], False), ("", ["1", "2"], False), ("%", ["0", "30"], True), ("", ["before", "after"], True)],
+)
+def test_an_index_that_is_no_time_is_told_to_be_lost(
+    scene: Any, tmp_path: Path, unit: str, indices: list[str], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    import slicer
+
+    sequence = slicer.vtkMRMLSequenceNode()
+    sequence.SetIndexUnit(unit)
+    sequence.SetIndexType(slicer.vtkMRMLSequenceNode.TextIndex)
+    scene.AddNode(sequence)
+    planes = planes_of(2)
+    for index, values in zip(indices, planes, strict=True):
+        sequence.SetDataNodeAtValue(volume_node(scene, values[None]), index)
+    path, _ = written(sequence, tmp_path)
+    (back,) = again(path)
+    for number, values in enumerate(planes):
+        np.testing.assert_array_equal(array_of(back.GetNthDataNode(number))[0], values)
+    assert ("nothing of it was written but the order" in caplog.text) == told

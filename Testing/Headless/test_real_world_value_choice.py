@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pydicom
 import pytest
 from support.rwv_objects import (
     ADC_QUANTITY,
     ADC_UNITS,
+    array_of,
     assert_voxels,
     group,
     mapping_item,
     stored_values,
     units_of,
+    write_enhanced_dynamic_pet,
     write_object,
     write_pet,
 )
@@ -76,6 +80,36 @@ def test_another_kind_of_suv_than_the_loadable_is_for_has_its_own_name(tmp_path:
     assert units_of(node) == "{SUVlbm}g/ml"
 
 
+def test_without_a_weight_the_suv_that_people_look_for_says_what_is_missing(tmp_path: Path) -> None:
+    """Height and sex suffice for the ideal body weight; that was all that was offered."""
+    write_pet(tmp_path, PatientWeight=None)
+    with dicombridge.open_folder(tmp_path) as database:
+        offered = {one.options.get("mapping"): one for one in dicombridge.examine(database)}
+    assert "SUVibw" in offered
+    assert not offered["SUVibw"].warning
+    assert "weight" in offered["SUVbw"].warning
+    assert "option weight_kg" in offered["SUVbw"].warning
+    assert not offered["SUVbw"].selected
+
+
+def test_an_intercept_is_no_part_of_the_slope(tmp_path: Path) -> None:
+    """SUV = factor x (slope x stored value + intercept): -50 Bq/ml at 0."""
+    images = write_pet(tmp_path / "pet", RescaleIntercept="-50")
+    factor = 70e3 / (350e6 * 2 ** (-3600 / 6586.2))
+    slopes = np.array([float(image.RescaleSlope) for image in images]).reshape(-1, 1, 1)
+    expected = factor * (slopes * stored_values(images) - 50)
+    (node,) = dicombridge.load(tmp_path / "pet", mapping="SUVbw")
+    np.testing.assert_allclose(array_of(node), expected, rtol=1e-6, atol=1e-8)
+    with dicombridge.open_folder(tmp_path / "pet") as database:
+        (path,) = dicombridge.export(node, tmp_path / "out", kind="RWVM", database=database)
+    for group_item, slope in zip(
+        pydicom.dcmread(path).ReferencedImageRealWorldValueMappingSequence, slopes.ravel(), strict=True
+    ):
+        (item,) = group_item.RealWorldValueMappingSequence
+        assert item.RealWorldValueSlope == pytest.approx(factor * slope, rel=1e-12)
+        assert item.RealWorldValueIntercept == pytest.approx(factor * -50, rel=1e-12)
+
+
 # --- Items that contradict each other, or do not quite fit ---------------------------------------------------------
 
 
@@ -117,6 +151,17 @@ def test_another_reading_of_what_is_loaded_is_not_called_left_out(
     write_pet(tmp_path, 3, CorrectedImage=None)
     dicombridge.load(tmp_path)
     assert "left out" not in caplog.text
+
+
+def test_an_object_whose_images_are_elsewhere_says_so_in_an_overview(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dicombridge.cli import main
+
+    images = write_pet(tmp_path / "pet")
+    path = write_object(tmp_path / "map.dcm", images, [group(images, mapping_item(2.0))])
+    assert main(["info", str(path)]) == 0
+    assert "None of the 4 images that it maps is in the database" in capsys.readouterr().out
 
 
 # --- Export --------------------------------------------------------------------------------------------------------
@@ -162,3 +207,46 @@ def test_a_transform_is_no_part_of_a_mapping(tmp_path: Path, caplog: pytest.LogC
     factor = 70e3 / (350e6 * 2 ** (-3600 / 6586.2))
     slopes = [float(image.RescaleSlope) for image in images]
     assert_voxels(back, factor * stored_values(images) * [[[slope]] for slope in slopes])
+
+
+def test_each_time_point_of_a_multi_frame_image_is_mapped_by_its_own_frames(tmp_path: Path) -> None:
+    """All of them are of one instance and on one grid; the first one's frames were taken for those of all."""
+    pixels = np.random.default_rng(2).integers(0, 30000, (3, 2, 4, 5)).astype(np.uint16)
+    write_enhanced_dynamic_pet(tmp_path / "dynamic.dcm", pixels)
+    with dicombridge.open_folder(tmp_path) as database:
+        nodes = dicombridge.load(tmp_path, mapping="SUVbw")
+        for time, node in enumerate(nodes):
+            (path,) = dicombridge.export(node, tmp_path / f"out{time}", kind="RWVM", database=database)
+            (item,) = pydicom.dcmread(path).ReferencedImageRealWorldValueMappingSequence
+            (image,) = item.ReferencedImageSequence
+            assert list(image.ReferencedFrameNumber) == [2 * time + 1, 2 * time + 2]
+            slope = 2.5 * 70e3 / (350e6 * 2 ** (-3600 / 6586.2))
+            assert item.RealWorldValueMappingSequence[0].RealWorldValueSlope == pytest.approx(slope, rel=1e-9)
+            (back,) = dicombridge.load(path, scene=dicombridge.new_scene(), database=database)
+            assert_voxels(back, pixels[time] * slope)
+
+
+def test_a_first_slice_without_a_mapping_is_no_obstacle(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(3).integers(0, 30000, (1, 3, 4, 5)).astype(np.uint16)
+    image = write_enhanced_dynamic_pet(tmp_path / "image.dcm", pixels)
+    path = write_object(tmp_path / "map.dcm", [image], [group([image], mapping_item(2.0), frames=[2, 3])])
+    expected = 2.0 * pixels[0]
+    expected[0] = np.nan
+    (node,) = load(path, tmp_path)
+    assert_voxels(node, expected)
+    with dicombridge.open_folder(tmp_path) as database:
+        (again,) = dicombridge.export(node, tmp_path / "out", kind="RWVM", database=database)
+    (item,) = pydicom.dcmread(again).ReferencedImageRealWorldValueMappingSequence
+    assert list(item.ReferencedImageSequence[0].ReferencedFrameNumber) == [2, 3]
+    (back,) = load(again, tmp_path)
+    assert_voxels(back, expected)
+
+
+def test_ranges_that_are_others_for_signed_images(tmp_path: Path) -> None:
+    """33000 to 34000 are -32536 to -31536 then, and no part of 30000 to 40000 any more."""
+    images = write_pet(tmp_path)
+    items = mapping_item(2.0, first=30000, last=40000), mapping_item(3.0, first=33000, last=34000)
+    path = write_object(tmp_path / "map.dcm", images, [group(images, *items)])
+    nodes = load(path, tmp_path)
+    assert len(nodes) == 2
+    assert_voxels(nodes[1], 3 * stored_values(images))

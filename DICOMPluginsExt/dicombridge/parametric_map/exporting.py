@@ -36,7 +36,7 @@ __all__ = ["export"]
 _log = logging.getLogger(__name__)
 
 PER_FRAME_GROUPS = 0x52009230
-OWN_OPTIONS = ("compression", "derivation", "grid", "label", "pixel_type", "quantity", "source", "units")
+OWN_OPTIONS = ("compression", "derivation", "grid", "label", "method", "pixel_type", "quantity", "source", "units")
 """Options of :func:`export` that are not DICOM keywords."""
 NOT_OPTIONS = ("FloatPixelData", "DoubleFloatPixelData")
 _TAGS = {"float32": FLOAT_PIXEL_DATA, "float64": DOUBLE_FLOAT_PIXEL_DATA}
@@ -68,6 +68,9 @@ def export(
         brings a slope and an error of at most half of it, which is logged.
     quantity, units
         Codes, or text ``value^scheme^meaning`` (for units also a UCUM unit alone); those of the node are the default.
+    method
+        Code of how the values were measured (Measurement Method of the Quantity Definition); as it was loaded, by
+        default.
     label
         LUT Label of a map that has none, at most 16 characters.
     derivation

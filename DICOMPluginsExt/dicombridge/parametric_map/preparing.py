@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -224,6 +225,8 @@ def _read(node: Any, grid_option: Any, source: Source) -> _Read:
             )
         if parent is None:
             times.append(_time(index, factor, len(times)))
+    if parent is None and factor is None and not _are_numbers_in_turn([index for index, _ in _volumes_of(node)]):
+        warnings.append("Its index has no unit of time, and nothing of it was written but the order.")
     warnings = [f"{node.GetName()!r}: {warning}" for warning in dict.fromkeys(warnings)]
     return _Read(arrays, grid, times, factor is not None, resampled, warnings)
 
@@ -232,6 +235,13 @@ def _time(index: str, factor: float | None, number: int) -> float:
     with suppress(ValueError):
         return float(index) * (factor or 1.0)
     return float(number + 1)
+
+
+def _are_numbers_in_turn(indices: Sequence[str]) -> bool:
+    try:
+        return all(float(later) - float(earlier) == 1 for earlier, later in pairwise(indices))
+    except ValueError:
+        return False
 
 
 def _stored_type(nodes: Sequence[Any], arrays: Sequence[NDArray[Any]], asked: Any) -> str:
@@ -261,7 +271,8 @@ def _map(
     units = code_option(own.get("units"), "units", "UCUM") or code_from_entry(volume.GetVoxelValueUnits())
     if units is not None:
         units = _spelled(units, kept if content.kept is not None else None)
-    mapping = described(kept, quantity, units, _label(node, own.get("label"), number))
+    method = code_option(own.get("method"), "method")
+    mapping = described(kept, quantity, units, _label(node, own.get("label"), number), method)
     mapping = _unique(mapping, number, labels)
     if mapping.units is None:
         content.warnings.append(f"{node.GetName()!r} has no unit and was written as without one; give units=.")

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dicombridge.errors import ExportError
-from dicombridge.value_mapping import QUANTITY, ValueMapping
+from dicombridge.value_mapping import MEASUREMENT_METHOD, QUANTITY, ValueMapping
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from dicombridge.codes import Code
 
 __all__ = ["STORED_TYPES", "Storing", "described", "float_type", "storing"]
 
@@ -63,7 +65,9 @@ def float_type(arrays: Sequence[NDArray[Any]]) -> str:
     return "float32"
 
 
-def described(kept: ValueMapping | None, quantity: Any, units: Any, label: str) -> ValueMapping:
+def described(
+    kept: ValueMapping | None, quantity: Any, units: Any, label: str, method: Code | None = None
+) -> ValueMapping:
     """Return what is said of a map's values: as it was loaded, with the node's quantity and units of today.
 
     Parameters
@@ -74,9 +78,14 @@ def described(kept: ValueMapping | None, quantity: Any, units: Any, label: str) 
         Codes of the node; None keeps what there was.
     label
         For a map that has none.
+    method
+        How the values were measured; None keeps what there was.
     """
     mapping = kept or ValueMapping()
     definitions = tuple(pair for pair in mapping.definitions if pair[0] != QUANTITY)
+    if method is not None:
+        others = (pair for pair in definitions if pair[0] != MEASUREMENT_METHOD)
+        definitions = ((MEASUREMENT_METHOD, method), *others)
     quantity = quantity or mapping.quantity
     if quantity is not None:
         definitions = ((QUANTITY, quantity), *definitions)

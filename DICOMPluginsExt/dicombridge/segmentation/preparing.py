@@ -237,7 +237,7 @@ def _labels(node: Any, fraction_grid: Grid | None, source: Source, grid: str | N
     labels = to_grid(layers, target)
     if labels.cut and not labels.resampled and grid is None and fraction_grid is None:
         own = own_grid(layers, axes=target)
-        warnings.append("Labels lie outside of the source images; frames beyond the images were written for them.")
+        warnings.append("Labels lie outside of the source images; slices beyond the images were written for them.")
         return to_grid(layers, own) if own is not None else labels
     if labels.cut and fraction_grid is None and not any(array.any() for array, _ in labels.layers):
         raise ExportError(
