@@ -13,7 +13,7 @@ PEERS := $(NODE)/node_modules/.installed
 .PHONY: test lint demo bench system clean
 
 test: lint system $(PEERS)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from DICOMLib import DICOMLoadable, DICOMPlugin
 
 from dicombridge.errors import DicomBridgeError
 from dicombridge.kinds import KINDS, Kind, kind_named, kind_of_sop_class
-from dicombridge.loadable import Loadable
+from dicombridge.loadable import Loadable, chosen
 from DICOMBridgeLib import application, requirements
 
 __all__ = ["DICOMBridgePlugin", "register"]
@@ -92,6 +92,9 @@ class DICOMBridgePlugin(DICOMPlugin):
     exportedClasses: ClassVar[tuple[str, ...]] = ()
     """MRML classes that can be exported alone, where those are not all that the kind makes."""
 
+    partRoles: ClassVar[tuple[str, ...]] = ()
+    """Node reference roles of what is exported with a node, because it is not offered alone."""
+
     exportTags: ClassVar[dict[str, str]] = {}
     """What the user can set in the export dialog beyond the common tags: DICOM keyword -> value to begin with."""
 
@@ -153,10 +156,11 @@ class DICOMBridgePlugin(DICOMPlugin):
 
     def _found(self, files: Any) -> list[Loadable]:
         """Return what the rooms offer; a room passes over files of other classes."""
-        database = application.database()
-        classes = {database.fileValue(file, _SOP_CLASS_UID) for file in files}
-        rooms = [kind.room for kind in self.imported if not classes.isdisjoint(kind.sop_classes | kind.also_examines)]
-        return [found for room in rooms for found in room.examine(list(files), database)]
+        database, kinds = application.database(), self.imported
+        if len(kinds) > 1:
+            classes = {database.fileValue(file, _SOP_CLASS_UID) for file in files}
+            kinds = [kind for kind in kinds if not classes.isdisjoint(kind.sop_classes | kind.also_examines)]
+        return [found for kind in kinds for found in kind.room.examine(list(files), database)]
 
     def _set_confidence(self, loadables: list[DICOMLoadable]) -> None:
         """Raise the confidence where the user prefers this plugin, but not that of a doubtful or a second reading.
@@ -191,13 +195,15 @@ class DICOMBridgePlugin(DICOMPlugin):
         None for what has another kind of its own: Slicer loads images without us, and ours would be in its way.
         """
         value = application.database().fileValue
+        imported = self.imported
         kinds = {file: kind_of_sop_class(value(file, _SOP_CLASS_UID)) for file in files}
-        ours = [file for file, kind in kinds.items() if kind in self.imported]
+        ours = {file: kind for file, kind in kinds.items() if kind is not None and kind in imported}
         if not ours:
             return []
-        number, description = value(ours[0], _SERIES_NUMBER), value(ours[0], _SERIES_DESCRIPTION)
+        first, kind = next(iter(ours.items()))
+        number, description = value(first, _SERIES_NUMBER), value(first, _SERIES_DESCRIPTION)
         loadable = DICOMLoadable()
-        loadable.files = ours
+        loadable.files = list(ours)
         loadable.name = ": ".join(part for part in (number, description or self.loadType) if part)
         loadable.tooltip = f"{self.loadType}, {len(ours)} file(s)"
         loadable.warning = (
@@ -205,8 +211,9 @@ class DICOMBridgePlugin(DICOMPlugin):
             "Slicer asks before it installs something."
         )
         loadable.selected = True
-        loadable.confidence = kinds[ours[0]].confidence
+        loadable.confidence = kind.confidence
         loadable.referencedInstanceUIDs = []
+        loadable.dicombridgeUnexamined = True
         return [loadable]
 
     def load(self, loadable: Any) -> list[Any]:
@@ -221,27 +228,30 @@ class DICOMBridgePlugin(DICOMPlugin):
         import dicombridge
 
         return dicombridge.load(
-            self._library_loadable(loadable),
+            self._library_loadables(loadable),
             scene=application.scene(),
             database=application.database(),
             progress=application.progress_reporter(f"Loading {loadable.name}"),
         )
 
-    def _library_loadable(self, loadable: Any) -> Loadable:
+    def _library_loadables(self, loadable: Any) -> list[Loadable]:
         """Return the library's loadable for Slicer's, which may have been renamed by the user or copied by a script.
 
         A copy has name and tooltip: they tell which of several readings of the same files it is, else the best is.
+        What could not be examined before the packages were installed may be several.
         """
         source = getattr(loadable, "dicombridgeLoadable", None)
         if source is None:
             found = self._found(loadable.files)
             if not found:
                 raise DicomBridgeError(f"{loadable.name}: there is nothing in it to load as {self.loadType}.")
+            if getattr(loadable, "dicombridgeUnexamined", False) and len(chosen(found)) > 1:
+                return chosen(found)
             source = max(
                 found,
                 key=lambda one: (one.name == loadable.name, one.tooltip == loadable.tooltip, one.confidence),
             )
-        return replace(source, name=loadable.name)
+        return [replace(source, name=loadable.name)]
 
     # ------------------------------------------------------------------ export
 
@@ -317,13 +327,22 @@ class DICOMBridgePlugin(DICOMPlugin):
         if None in nodes:
             raise DicomBridgeError("what was to be exported is not in the scene any more.")
         dicombridge.export(
-            nodes,
+            self._with_parts(nodes),
             exportables[0].directory,
             kind=self.kind.name,
             database=application.database(),
             progress=application.progress_reporter(f"Exporting {_names(exportables)}"),
             **self._options(exportables[0]),
         )
+
+    def _with_parts(self, nodes: list[Any]) -> list[Any]:
+        parts = [
+            node.GetNthNodeReference(role, number)
+            for node in nodes
+            for role in self.partRoles
+            for number in range(node.GetNumberOfNodeReferences(role))
+        ]
+        return list(dict.fromkeys([*nodes, *(part for part in parts if part is not None)]))
 
     def _options(self, exportable: Any) -> dict[str, str]:
         """Return the tags that have a value, with the user's edits."""

@@ -59,7 +59,9 @@ class Loadable:
 def chosen(offered: Sequence[Loadable]) -> list[Loadable]:
     """Return the selected loadables, or all where none is: then loading them tells why."""
     selected = [loadable for loadable in offered if loadable.selected]
+    taken = {file for loadable in selected for file in loadable.files}
     for loadable in offered if selected else ():
-        if loadable.warning and not loadable.selected:
+        # Another reading of files that are loaded leaves nothing out.
+        if loadable.warning and not loadable.selected and not taken.issuperset(loadable.files):
             _log.warning("%s: was left out. %s", loadable.files[0], loadable.warning)
     return selected or list(offered)

@@ -10,7 +10,7 @@ import mmap
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -239,9 +239,10 @@ def _through_pydicom(name: str, pixels: bool, without: Collection[int] = ()) -> 
     from pydicom.uid import ExplicitVRLittleEndian
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
             dataset = pydicom.dcmread(name, force=False)
+            cut = _is_cut(dataset) or any("end of file" in str(one.message).lower() for one in told)
             syntax = str(dataset.file_meta.TransferSyntaxUID)
             if not dataset.original_encoding[1] and "PixelData" in dataset and dataset.get("BitsAllocated", 8) > 1:
                 # pydicom does not swap the bytes of pixel data on writing.
@@ -269,9 +270,22 @@ def _through_pydicom(name: str, pixels: bool, without: Collection[int] = ()) -> 
         layout = read_layout(buffer)
     except NeedsPydicom as error:
         raise UnreadableError(name, f"cannot be read: {error}.") from error
+    if cut:
+        if pixels:
+            raise UnreadableError(name, "is cut short: its last element ends beyond the end of the file.")
+        layout = replace(layout, complete=False)
     opened = _open(name, buffer, layout, pixels, without)
     opened.transfer_syntax_uid = syntax
     return opened
+
+
+def _is_cut(dataset: Any) -> bool:
+    """Whether a value is shorter than its length says; pydicom takes what is there."""
+    raws = list(map(dataset.get_item, dataset.keys()))
+    return any(
+        isinstance(getattr(raw, "value", None), bytes) and len(raw.value) < getattr(raw, "length", 0) < 0xFFFFFFFF
+        for raw in raws
+    )
 
 
 def _swap_floating_point(dataset: Any) -> None:

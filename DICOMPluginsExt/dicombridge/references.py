@@ -39,6 +39,7 @@ NOT_NEEDED = frozenset(
     {
         "SegmentSequence",
         "PredecessorDocumentsSequence",
+        "PredecessorStructureSetSequence",
         "ReferencedImageEvidenceSequence",
         "ReferencedPatientSequence",
         "ReferencedPerformedProcedureStepSequence",

@@ -196,19 +196,13 @@ def load_tables(
 
 def _read(loadable: Loadable, read: Callable[[Dataset], list[Table]]) -> tuple[Dataset, list[Table], list[str]]:
     """Return the header, the first table and those with rows, and the UIDs of all references, the plans first."""
-    from pydicom.errors import BytesLengthException
-
     from dicombridge.references import references_of
 
-    file = loadable.files[0]
-    with reading(file):
-        try:
-            header = _whole_header(loadable)
-            tables = [table for number, table in enumerate(read(header)) if number == 0 or table.rows]
-            uids = [reference.sop_instance_uid for reference in references_of(header) if reference.sop_instance_uid]
-            return header, tables, list(dict.fromkeys([*plan_uids(header), *uids]))
-        except BytesLengthException as error:  # is no ValueError
-            raise UnreadableError(file, "is damaged: a value has another length than its type allows.") from error
+    with reading(loadable.files[0]):
+        header = _whole_header(loadable)
+        tables = [table for number, table in enumerate(read(header)) if number == 0 or table.rows]
+        uids = [reference.sop_instance_uid for reference in references_of(header) if reference.sop_instance_uid]
+        return header, tables, list(dict.fromkeys([*plan_uids(header), *uids]))
 
 
 def _whole_header(loadable: Loadable) -> Dataset:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "MEASUREMENT_METHOD",
     "QUANTITY",
     "ValueMapping",
     "apply_all",
@@ -41,6 +42,9 @@ __all__ = [
 
 QUANTITY = Code("246205007", "SCT", "Quantity")
 """Concept name of the item of a Quantity Definition that says what is measured (PS3.16 TID "Quantity Descriptors")."""
+
+MEASUREMENT_METHOD = Code("370129005", "SCT", "Measurement Method")
+"""Concept name of the item that says how it is measured."""
 
 _NO_UNITS = Code("1", "UCUM", "no units")
 _LUT_DATA = 0x00409212

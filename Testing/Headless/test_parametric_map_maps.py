@@ -255,6 +255,57 @@ def test_a_concatenation_is_one_object(scene: Any, tmp_path: Path) -> None:
     assert node.GetAttribute("DICOM.instanceUIDs").split() == [part.SOPInstanceUID for part in parts]
 
 
+def test_a_concatenation_that_is_not_complete_says_so(
+    scene: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Files that are missing at the end leave no gap that would show."""
+    frames = [MapFrame((0, 0, 2.0 * k), pixels) for k, pixels in enumerate(planes_of(3))]
+    part = parametric_map(frames, mappings=[mapping_item()], ConcatenationUID="1.2.9", InConcatenationNumber=1,
+                          InConcatenationTotalNumber=3, SOPInstanceUIDOfConcatenationSource="1.2.99")  # fmt: skip
+    path = write(part, tmp_path)
+    with dicombridge.open_folder(tmp_path, index=":memory:") as database:
+        (loadable,) = dicombridge.examine(database)
+        assert loadable.warning == "2 of the 3 files of its concatenation are missing."
+        dicombridge.load(loadable, scene=scene, database=database)
+    assert f"{path}: 2 of the 3 files of its concatenation are missing." in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["Cardiac", "Respiratory"])
+def test_phases_of_a_cycle_are_a_sequence(scene: Any, tmp_path: Path, kind: str) -> None:
+    phases = [0.0, 37.5, 75.0]
+    pixels = planes_of(3 * 2).reshape(3, 2, 6, 8)
+    frames = [
+        MapFrame(
+            (0, 0, 2.0 * k),
+            pixels[number, k],
+            {f"{kind}SynchronizationSequence": group(**{f"NominalPercentageOf{kind}Phase": phase})},
+        )
+        for k in range(2)
+        for number, phase in reversed(list(enumerate(phases)))
+    ]
+    (sequence,) = load(parametric_map(frames, mappings=[mapping_item()]), tmp_path, scene)
+    assert sequence.GetIndexUnit() == "%"
+    assert [float(sequence.GetNthIndexValue(n)) for n in range(3)] == phases
+    for array, values in zip(sequence_arrays(sequence), pixels, strict=True):
+        np.testing.assert_array_equal(array, values)
+
+
+def test_stacks_have_names_of_one_kind(scene: Any, tmp_path: Path) -> None:
+    pixels = planes_of(4)
+    frames = [MapFrame((0, 0, 2.0 * k), pixels[k]) for k in range(2)]
+    frames += [MapFrame((2.0 * k, 0, 0), pixels[2 + k], orientation=(0, 1, 0, 0, 0, -1)) for k in range(2)]
+    nodes = load(parametric_map(frames, mappings=[mapping_item(label="ADC")]), tmp_path, scene)
+    assert [tail(node) for node in nodes] == ["ADC (map 1)", "ADC (map 2)"]
+
+
+def test_pieces_that_share_an_end_are_one_map(scene: Any, tmp_path: Path) -> None:
+    pixels = np.array([[0.0, 0.5, 1.0, 1.5, 3.0]] * 2, dtype=np.float32)
+    low = mapping_item(2.0, values=(0, 1), vr="FD")
+    high = mapping_item(10.0, -8.0, values=(1, 3), vr="FD")
+    (node,) = load(parametric_map([MapFrame((0, 0, 0), pixels)], mappings=[low, high]), tmp_path, scene)
+    np.testing.assert_array_equal(array_of(node)[0, 0], [0, 1, 2, 7, 22])
+
+
 def test_time_points_may_be_near_each_other(scene: Any, tmp_path: Path) -> None:
     """Slicer takes times less than a millisecond apart for the same, unless told otherwise."""
     times = [0.0, 0.0001, 0.00025]

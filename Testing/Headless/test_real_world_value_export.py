@@ -265,6 +265,18 @@ def test_what_no_mapping_gives_is_refused(tmp_path: Path) -> None:
     assert list((tmp_path / "out").glob("*")) == []
 
 
+def test_values_that_were_rounded_are_refused(tmp_path: Path) -> None:
+    """A mapping would give them only nearly; a mask of what is bright would be a ramp."""
+    from vtkmodules.util.numpy_support import numpy_to_vtk
+
+    write_pet(tmp_path)
+    node = plain(tmp_path)
+    rounded = np.rint(0.3 * array_of(node)).astype(np.int32)
+    node.GetImageData().GetPointData().SetScalars(numpy_to_vtk(rounded.ravel(), deep=True))
+    with pytest.raises(ExportError, match="no linear function"):
+        written(node, tmp_path, units=ADC)
+
+
 def test_one_voxel_that_was_painted_is_found(tmp_path: Path) -> None:
     write_pet(tmp_path)
     (node,) = dicombridge.load(tmp_path, mapping="SUVbw")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import unittest
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,27 +10,42 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from standins.application import discover, install
+from standins.core_plugins import add_volume_plugin
 from standins.ctk_database import CtkDatabase
 
 import dicombridge
-from dicombridge.kinds import kind_named
 
 ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "Testing" / "Slicer"
 
 
 def imported(name: str) -> ModuleType:
-    path = ROOT / "Testing" / "Slicer" / f"{name}.py"
-    specification = importlib.util.spec_from_file_location(name, path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    """Import a module with the folder of the self tests on the path, as ``slicer.testing.runUnitTest`` has it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        return importlib.import_module(name)
 
 
-SEGMENTATION = imported("DICOMBridgeSegmentationSelfTest")
+def cases_of(module: ModuleType) -> Iterator[type[unittest.TestCase]]:
+    """What unittest takes for tests of a module: all classes that it names, also those that it imported."""
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, unittest.TestCase):
+            yield value
+
+
+MODULES = [imported(path.stem) for path in sorted(FOLDER.glob("*SelfTest.py"))]
+SEGMENTATION, PARAMETRIC_MAP, REAL_WORLD_VALUE = (
+    imported(f"DICOMBridge{name}SelfTest") for name in ("Segmentation", "ParametricMap", "RealWorldValue")
+)
+CASES = [
+    pytest.param(case, name, id=f"{module.__name__}-{name}")
+    for module in MODULES
+    for case in cases_of(module)
+    for name in unittest.TestLoader().getTestCaseNames(case)
+]
 
 
 @pytest.fixture
@@ -42,18 +57,8 @@ def slicer_with_modules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dicombridge.scene._application", {})
     for hook in sorted((ROOT / "DICOMPluginsExt").glob("*.py")):
         discover(hook.parent, hook.stem, monkeypatch)
-    from DICOMLib import DICOMPlugin, DICOMUtils
-
-    class VolumePlugin(DICOMPlugin):
-        """Reads images as Slicer's DICOMScalarVolumePlugin does, and like it offers segmentations at 0.5, too."""
-
-        def examineFiles(self, files: Any) -> list[Any]:
-            files = list(files)
-            known = kind_named("IMAGE").room.examine(files, slicer.dicomDatabase)
-            return known or [dicombridge.Loadable(files=files, confidence=0.5)]
-
-        def load(self, loadable: Any) -> Any:
-            return dicombridge.load(loadable, scene=slicer.mrmlScene, database=slicer.dicomDatabase)
+    add_volume_plugin(app)
+    from DICOMLib import DICOMUtils
 
     @contextmanager
     def temporary_database(directory: str) -> Iterator[Any]:
@@ -61,7 +66,6 @@ def slicer_with_modules(monkeypatch: pytest.MonkeyPatch) -> None:
         yield slicer.dicomDatabase
         slicer.dicomDatabase = original
 
-    app.modules.dicomPlugins["DICOMScalarVolumePlugin"] = VolumePlugin
     monkeypatch.setattr(DICOMUtils, "TemporaryDICOMDatabase", temporary_database, raising=False)
     monkeypatch.setattr(DICOMUtils, "importDicom", lambda folder, db: db._index(Path(folder)), raising=False)
 
@@ -75,10 +79,30 @@ def test_segmentation_phantom(tmp_path: Path) -> None:
     assert SEGMENTATION.counts_in_file(tmp_path / "seg.dcm") == SEGMENTATION.voxel_counts()
 
 
+def test_parametric_map_phantom(tmp_path: Path) -> None:
+    written = PARAMETRIC_MAP.write_map(tmp_path, SEGMENTATION.write_ct(tmp_path))
+    values = np.frombuffer(written.FloatPixelData, np.float32).reshape(SEGMENTATION.SHAPE)
+    np.testing.assert_array_equal(values, PARAMETRIC_MAP.diffusion())
+    assert np.unique(values).size == values.size
+
+
+def test_pet_phantom(tmp_path: Path) -> None:
+    datasets = REAL_WORLD_VALUE.write_pet(tmp_path)
+    assert len(list(tmp_path.glob("pt*.dcm"))) == len(datasets) == 6
+    # Stored 500 times the slope of slice 4, per ml, of 350 MBq in 70 kg.
+    assert REAL_WORLD_VALUE.uptakes()[4, 1, 8] == pytest.approx(498 * 1.5 * 70000 / 350e6)
+
+
+def test_all_are_cases_of() -> None:
+    """Each module has one test case, named as its file, so that nothing is run twice."""
+    assert [[case.__name__ for case in cases_of(module)] for module in MODULES] == [[m.__name__] for m in MODULES]
+    assert len(CASES) > 20
+
+
 @pytest.mark.usefixtures("slicer_with_modules")
-@pytest.mark.parametrize("name", unittest.TestLoader().getTestCaseNames(SEGMENTATION.DICOMBridgeSegmentationSelfTest))
-def test_segmentation(name: str) -> None:
+@pytest.mark.parametrize(("case", "name"), CASES)
+def test_in_stand_ins(case: type[unittest.TestCase], name: str) -> None:
     result = unittest.TestResult()
-    SEGMENTATION.DICOMBridgeSegmentationSelfTest(name).run(result)
+    case(name).run(result)
     assert result.testsRun == 1
     assert [text for _, text in result.errors + result.failures] == []

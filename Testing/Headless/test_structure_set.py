@@ -254,6 +254,19 @@ def test_contour_offset_vector(tmp_path: Path, scene: Any) -> None:
     np.testing.assert_allclose(voxels(node, "moved"), voxels_of_images(images, expected), atol=1e-4)
 
 
+def test_contours_on_every_second_slice_are_told(tmp_path: Path, scene: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is invented between them, and a person has to know that volumes are half of what they look like."""
+    images = write_images(tmp_path / "ct", (9, 20, 24))
+    regions = [
+        Drawing(name, [Drawn(images.lps(circle(place, 10, 11, 6))) for place in range(0, 9, step)])
+        for name, step in (("coarse", 2), ("coarser", 3), ("fine", 1))
+    ]
+    with caplog.at_level(logging.WARNING):
+        node = loaded(write_structure_set(tmp_path / "rs.dcm", regions, images), scene)[0]
+    assert "2 regions (coarse, coarser) have contours on every second slice at most" in caplog.text
+    assert mask_of(segment_named(node, "coarse")).any(axis=(1, 2)).tolist() == [True, False] * 4 + [True]
+
+
 def test_contours_beyond_the_images_are_not_cut_off(
     tmp_path: Path, scene: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,6 +10,7 @@ import pydicom
 import pytest
 from conformance import faults
 from support.rt_set_exports import Study, masks_of_node, study
+from support.seg_nodes import segment_named, tag
 
 import dicombridge
 from dicombridge.cli import main
@@ -60,6 +61,8 @@ def test_there_and_back(one: Study, tmp_path: Path, capsys: pytest.CaptureFixtur
     node = dicombridge.load(last, scene=dicombridge.new_scene(), database=one.database)[0]
     for name, mask in masks_of_node(node, one.images).items():
         assert np.array_equal(mask, one.masks[name]), name
+        colours = [segment_named(found, name).GetColor() for found in (one.node, node)]
+        assert colours[1] == pytest.approx(colours[0], abs=1 / 255), name
     assert capsys.readouterr().out.count("RTSTRUCT_") == 1
 
 
@@ -73,6 +76,18 @@ def test_codes_stand_where_the_standard_has_them(one: Study, tmp_path: Path) -> 
     identification = lung.RTROIIdentificationCodeSequence[0]
     assert code(identification.SegmentedPropertyTypeModifierCodeSequence) == ("7771000", "SCT", "Left")
     assert code(lung.AnatomicRegionSequence) == ("51185008", "SCT", "Chest")
+
+
+def test_what_every_new_segment_has_is_no_code(one: Study, tmp_path: Path) -> None:
+    """Slicer gives a new segment the terminology Tissue, which says nothing of a region and must not become a code."""
+    import slicer
+
+    entry = tag(slicer.vtkSegment(), "TerminologyEntry")
+    assert "Tissue" in entry
+    one.node.GetSegmentation().GetNthSegment(2).SetTag("TerminologyEntry", entry)
+    observation = pydicom.dcmread(one.export(tmp_path / "out")).RTROIObservationsSequence[2]
+    assert observation.RTROIInterpretedType == ""
+    assert not [element.keyword for element in observation if element.VR == "SQ"]
 
 
 def test_options_reach_the_kind(one: Study, tmp_path: Path) -> None:

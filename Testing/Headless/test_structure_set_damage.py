@@ -135,18 +135,18 @@ def test_cut_short(tmp_path: Path, scene: Any, images: Images) -> None:
         assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
-def test_a_hundred_thousand_contours(tmp_path: Path, scene: Any, images: Images) -> None:
+def test_a_million_contours(tmp_path: Path, scene: Any, images: Images) -> None:
     """All on one slice: time and memory grow with the file, not faster."""
     corners = images.lps(box(1, 4, 4, 8, 8))
     text = "\\".join(f"{value:g}" for value in corners.ravel()).encode()
     contours = [Drawn(corners, text=text)] * 3 + [Drawn(np.add(corners, (0, 0, 2)))]
-    many = [Drawn([], text=text, declared=4)] * 100_001
-    start = time.perf_counter()
+    many = [Drawn([], text=text, declared=4)] * 1_000_000
+    start = time.process_time()
     node = loaded(tmp_path, scene, images, Drawing("many", many), Drawing("few", contours))
-    assert time.perf_counter() - start < 60
+    assert time.process_time() - start < 60
     assert mask_of(segment_named(node, "many")).sum() == 16  # one contour, so many times
     assert mask_of(segment_named(node, "few")).sum() == 32
-    assert len(kept_contours(node)[1].contours) == 100_001
+    assert len(kept_contours(node)[1].contours) == 1_000_000
 
 
 def test_many_points_and_lines_stay_contours(

@@ -182,6 +182,12 @@ def test_of_several_planes_in_a_slice_the_nearest_to_its_centre() -> None:
 def test_slices_between_contours_stay_empty() -> None:
     region = region_of([circle(0, 20, 20, 9), circle(2, 20, 20, 9), circle(4, 20, 20, 9)])
     assert [at for at, _ in region.patches] == [0, 2, 4]
+    assert region.is_coarse
+
+
+@pytest.mark.parametrize("places", [(3,), (0, 1, 2), (0, 1, 2, 6, 7)])
+def test_few_slices_or_a_gap_are_not_coarse(places: tuple[int, ...]) -> None:
+    assert not region_of([circle(place, 20, 20, 9) for place in places]).is_coarse
 
 
 def test_contours_across_the_slices_have_no_pixels() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conformance import faults
 from support.rt_peers import contours_by_name, dice
-from support.rt_set_exports import OBLIQUE, disc, loaded, masks_of_node, study
+from support.rt_set_exports import OBLIQUE, SHAPE, disc, loaded, masks_of_node, study
 from support.rt_structures import AXIAL, Drawing, Drawn, write_structure_set
 from support.scenes import saved_and_read
 from support.seg_exports import under_transform
@@ -54,6 +55,24 @@ def test_masks_come_back(contours: str, holes: str, orientation: tuple[float, ..
     assert list(masks) == list(one.masks)
     for name, mask in one.masks.items():
         assert np.array_equal(masks[name], mask), name
+
+
+def test_two_hundred_regions(tmp_path: Path) -> None:
+    """With names of every kind; what does not touch shares a label layer, so memory does not grow with regions."""
+    masks = {}
+    for number in range(200):
+        name = ("Größe", "日本", "a^b=c", "A & B")[number % 4] + f" {number}"
+        masks[name] = np.zeros(SHAPE, np.bool_)
+        row, column = divmod(number, 20)
+        masks[name][2:4, 4 * row : 4 * row + 3, 2 * column : 2 * column + 2] = True
+    one = study(tmp_path, masks)
+    path = one.export(tmp_path / "out")
+    assert faults(path) == []
+    node = loaded(path, one)[0]
+    found = masks_of_node(node, one.images)
+    assert list(found) == list(masks)
+    assert all(np.array_equal(found[name], mask) for name, mask in masks.items())
+    assert node.GetSegmentation().GetNumberOfLayers() == 1
 
 
 @pytest.mark.parametrize(("tolerance", "least"), [(0.1, 0.995), (0.5, 0.97)])

@@ -126,7 +126,8 @@ def _table(series: list[dict[str, Any]]) -> list[str]:
         kinds = ", ".join(sorted({offer["kind"] for offer in chosen})) or "-"
         names = "; ".join(offer["name"] for offer in chosen) or f"(not loaded) {one['SeriesDescription']}".rstrip()
         rows.append((one["SeriesNumber"], one["Modality"], str(one["files"]), kinds, names))
-        notes.append([note for offer in chosen for note in _notes(offer)])
+        # Where nothing loads, all that is offered says why.
+        notes.append(list(dict.fromkeys(note for offer in chosen or one["loadables"] for note in _notes(offer))))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = []
     for row, remarks in zip(rows, notes, strict=True):

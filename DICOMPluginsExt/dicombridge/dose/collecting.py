@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dicombridge.attribute_values import items_of
 from dicombridge.dose.planes import DosePlanes, plane_positions
-from dicombridge.dose.values import DAMAGE, codes_text, decimals, items_of, text_value, whole
+from dicombridge.dose.values import codes_text, decimals, text_value, whole
 from dicombridge.errors import DicomBridgeError, GeometryError, UnreadableError
 from dicombridge.geometry import POSITION_TOLERANCE_MM, unit_normal
 from dicombridge.multiframe import read_header
+from dicombridge.tolerance import DAMAGE
 
 if TYPE_CHECKING:
     from dicombridge.database import Database

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from pydicom import config
 from pydicom.dataset import Dataset
 
+from dicombridge.attribute_values import items_of
 from dicombridge.codes import Code, code_item
 from dicombridge.dose.nodes import ATTRIBUTES, DOSE_UNIT_NAME
-from dicombridge.dose.values import codes_text, items_of, text_value
+from dicombridge.dose.values import codes_text, text_value
 from dicombridge.errors import DicomBridgeError, ExportError
 from dicombridge.multiframe import read_header
 from dicombridge.references import Reference

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dicombridge.dose.values import DAMAGE, codes_text, decimals, items_of, one_decimal, text_value, whole
+from dicombridge.attribute_values import items_of
+from dicombridge.dose.values import codes_text, decimals, one_decimal, text_value, whole
 from dicombridge.geometry import plausible
 from dicombridge.multiframe import read_header
+from dicombridge.tolerance import DAMAGE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,11 +10,12 @@ from dicombridge.dose.dvh import Histogram, Roi, histograms_of, rois_of
 from dicombridge.dose.histograms import add_histograms
 from dicombridge.dose.nodes import add_dose, mark_study, scaling_text
 from dicombridge.dose.reading import DoseFile, open_dose
-from dicombridge.dose.values import codes_text, reading, text_value
+from dicombridge.dose.values import codes_text, text_value
 from dicombridge.hierarchy import add_series, attributes_of_dataset
 from dicombridge.references import references_of
 from dicombridge.scene import transaction
 from dicombridge.shadow import HEADER_ATTRIBUTE
+from dicombridge.tolerance import reading
 
 if TYPE_CHECKING:
     from dicombridge.database import Database

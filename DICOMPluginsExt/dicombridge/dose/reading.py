@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dicombridge.attribute_values import items_of
 from dicombridge.dose.collecting import planes_together
 from dicombridge.dose.planes import Run, plane_positions, runs_of
-from dicombridge.dose.values import codes_text, items_of, one_decimal, text_value, whole
+from dicombridge.dose.values import codes_text, one_decimal, text_value, whole
 from dicombridge.errors import UnreadableError, UnsupportedError
 from dicombridge.multiframe import MultiFrame, open_multiframe
 from dicombridge.part10 import (
@@ -22,13 +23,12 @@ from dicombridge.part10 import (
     PIXEL_DATA,
 )
 from dicombridge.pixels import PixelFrames
+from dicombridge.progress import Progress, part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["DoseFile", "DoseGrid", "described_warnings", "open_dose"]
-
-Progress = Callable[[float, str], None]
 
 NATIVE = (IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, DEFLATED_EXPLICIT_VR, EXPLICIT_VR_BIG_ENDIAN)
 RT_DOSE_STORAGE = "1.2.840.10008.5.1.4.1.1.481.2"
@@ -114,26 +114,16 @@ def open_dose(
     """
     parts = []
     for number, path in enumerate(paths):
-        part = _Progress(progress, number, len(paths)) if progress is not None else None
-        parts.append(_read_part(path, scaling, part, several=len(paths) > 1))
+        tell = part(progress, number / len(paths), 1 / len(paths))
+        parts.append(_read_part(path, scaling, tell, several=len(paths) > 1))
     first = parts[0]
     dose = DoseFile(first.path, first.header, shadow=first.shadow)
-    dose.headers = [part.header for part in parts]
-    dose.warnings += dict.fromkeys(warning for part in parts for warning in part.warnings)
+    dose.headers = [one.header for one in parts]
+    dose.warnings += dict.fromkeys(warning for one in parts for warning in one.warnings)
     if first.stored is not None:
         dose.scaling = first.scaling
         _make_grids(dose, parts, even)
     return dose
-
-
-class _Progress:
-    """The share of one file in the progress of all."""
-
-    def __init__(self, tell: Progress, number: int, count: int) -> None:
-        self._tell, self._number, self._count = tell, number, count
-
-    def __call__(self, fraction: float, message: str) -> None:
-        self._tell((self._number + fraction) / self._count, message)
 
 
 @dataclass

@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
-from pydicom.errors import BytesLengthException
-
-from dicombridge import tolerance
-from dicombridge.errors import UnreadableError
 from dicombridge.text import plain_text
+from dicombridge.tolerance import DAMAGE
 
-__all__ = ["DAMAGE", "codes_text", "decimals", "items_of", "one_decimal", "tag_numbers", "text_value", "whole"]
-
-
-DAMAGE = (*tolerance.DAMAGE, BytesLengthException)
-"""What damaged values make pydicom raise; its error for a value of a wrong length is no ValueError."""
-
-
-@contextmanager
-def reading(path: str) -> Iterator[None]:
-    """Turn whatever a damaged file does to pydicom and numpy into our error.
-
-    Raises
-    ------
-    UnreadableError
-        Instead of any error that is not ours.
-    """
-    with tolerance.reading(path):
-        try:
-            yield
-        except BytesLengthException as error:
-            raise UnreadableError(path, f"has a value of a wrong length: {' '.join(str(error).split())}") from error
+__all__ = ["codes_text", "decimals", "one_decimal", "tag_numbers", "text_value", "whole"]
 
 
 def _value(header: Any, keyword: str) -> Any:
@@ -91,9 +67,3 @@ def tag_numbers(header: Any, keyword: str) -> list[int]:
         return [int(one) for one in several]
     except (TypeError, ValueError):
         return []
-
-
-def items_of(header: Any, keyword: str) -> list[Any]:
-    """Return the items of a sequence, none where it is missing or damaged."""
-    value = _value(header, keyword)
-    return [item for item in value if hasattr(item, "get")] if isinstance(value, Sequence) else []

@@ -109,6 +109,7 @@ def load(
     """
     from dicombridge.image.series import read_series
     from dicombridge.image.volume import add_volume, read_image
+    from dicombridge.progress import part
     from dicombridge.scene import transaction
 
     if mapping is not None:
@@ -129,9 +130,9 @@ def load(
         if nodes is not None:
             return nodes
         log.warning("%s: is no PET image and has no %s; it was loaded as it is.", loadable.name, mapping)
-    series = read_series(loadable.files, _part(progress, 0.0, 0.2))
+    series = read_series(loadable.files, part(progress, 0.0, 0.2))
     share = 0.8 / max(len(series), 1)
-    images = [read_image(one, _part(progress, 0.2 + n * share, share)) for n, one in enumerate(series)]
+    images = [read_image(one, part(progress, 0.2 + n * share, share)) for n, one in enumerate(series)]
     nodes = []
     with transaction(scene):
         for one, image in zip(series, images, strict=True):
@@ -141,12 +142,6 @@ def load(
                 log.warning("%s: %s", name, one.stack.warning)
             nodes.append(add_volume(scene, one, image, name))
     return nodes
-
-
-def _part(progress: Progress | None, start: float, share: float) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda fraction, message: progress(start + share * fraction, message)
 
 
 def _name(path: str, database: Any) -> str:

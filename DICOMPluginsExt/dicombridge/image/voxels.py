@@ -74,9 +74,14 @@ class Encoding:
         return self.slope.is_integer() and self.intercept.is_integer()
 
     @property
+    def stored_range(self) -> tuple[int, int]:
+        """Lowest and highest stored value that the stored bits can hold."""
+        return (-(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1) if self.signed else (0, 2**self.bits - 1)
+
+    @property
     def range(self) -> tuple[float, float]:
         """Lowest and highest rescaled value that the stored bits can hold."""
-        low, high = (-(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1) if self.signed else (0, 2**self.bits - 1)
+        low, high = self.stored_range
         ends = low * self.slope + self.intercept, high * self.slope + self.intercept
         return min(ends), max(ends)
 

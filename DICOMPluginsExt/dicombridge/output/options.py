@@ -18,7 +18,7 @@ def code_option(value: Any, name: str, scheme: str = "") -> Code | None:
     scheme
         Of a value that stands alone, e.g. UCUM for units.
     """
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if hasattr(value, "GetCodeValue"):
         return code_from_entry(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,7 +104,7 @@ def find_source(node: Any, database: Database | None, source: Any = None) -> Sou
         found.given = True
         _use_given(found, source, database)
     elif database is not None:
-        _use_database(found, _candidates(node, found), database, found.volume)
+        _use_database(found, _candidates(node, found), database, found.volume, _instances_in_slices(node))
     if found.grid is None and found.volume is not None:
         _use_volume(found, found.volume)
     if database is not None:
@@ -178,22 +178,31 @@ def _open_files(paths: Sequence[Any]) -> Any:
     return open_files(paths)
 
 
+def _instances_in_slices(node: Any) -> set[str]:
+    """Return the images that the slices of a node were made from: one object may refer to other series as well."""
+    return {uid for pairs in remembered_sources(node).values() for uid, _ in pairs}
+
+
 def _candidates(node: Any, found: Source) -> list[Reference]:
     """Return references to the source images, the most telling ones first."""
     uids: list[str] = []
     if found.volume is not None:
         uids += (found.volume.GetAttribute("DICOM.instanceUIDs") or "").split()
+    uids += sorted(_instances_in_slices(node))
     scene = node.GetScene()
     if scene is not None:
         uids += attributes_of_node(scene, node).get("ReferencedInstanceUIDs", [])
     return [Reference(uid) for uid in dict.fromkeys(uids)] + found.references
 
 
-def _use_database(found: Source, references: list[Reference], database: Database, volume: Any) -> None:
+def _use_database(
+    found: Source, references: list[Reference], database: Database, volume: Any, in_slices: Collection[str] = ()
+) -> None:
     of_volume = set((volume.GetAttribute("DICOM.instanceUIDs") or "").split()) if volume is not None else set()
     series = series_of_references(references, database)
-    # The series of the reference volume is what the user sees the node on.
-    first = sorted(series, key=lambda uid: -len(of_volume.intersection(series[uid])))
+    # The series of the reference volume is what the user sees the node on; then that of the slices.
+    telling = (of_volume, set(in_slices))
+    first = sorted(series, key=lambda uid: [-len(one.intersection(series[uid])) for one in telling])
     for uid in first:
         _use_series(found, uid, database, volume, of_volume or set(series[uid]))
         if found.grid is not None:
@@ -203,6 +212,7 @@ def _use_database(found: Source, references: list[Reference], database: Database
 def _use_series(found: Source, series_uid: str, database: Database, volume: Any, wanted: set[str]) -> None:
     from dicombridge.geometry import same_grid
     from dicombridge.image.series import series_grids
+    from dicombridge.image.volume import FRAME_NUMBERS
 
     files = [file for file in database.filesForSeries(series_uid) if file]
     if not files:
@@ -217,6 +227,9 @@ def _use_series(found: Source, series_uid: str, database: Database, volume: Any,
     grids.sort(key=lambda grid: -len(wanted.intersection(grid.instance_uids)))
     if volume is not None and volume.GetImageData() is not None:
         shown = volume_geometry(volume)
+        # The time points of a multi-frame image are of one instance and on one grid; the frames tell them apart.
+        numbers = set(_numbers(volume, FRAME_NUMBERS))
+        grids.sort(key=lambda grid: -len(numbers.intersection(grid.frame_numbers or ())))
         grids.sort(key=lambda grid: not same_grid(grid.geometry, shown, 0.1))
     if grids:
         found.grid, *found.others = grids
@@ -322,8 +335,7 @@ def slice_sources(node: Any, source: Source, grid: Grid) -> SliceSources:
         if pairs[0][1] not in {uid for _, uid, _ in kept.get(place, ())}:
             by_slice[place] = pairs
     first = source.grid.geometry if source.grid is not None else None
-    before = {uid for pairs in remembered_sources(node).values() for uid, _ in pairs}
-    lost = before - {uid for pairs in by_slice.values() for _, uid, _ in pairs}
+    lost = _instances_in_slices(node) - {uid for pairs in by_slice.values() for _, uid, _ in pairs}
     return SliceSources(by_slice, first is None or _same_pixels(first, grid), len(lost))
 
 

@@ -86,6 +86,10 @@ def _look_into(loadable: Loadable, database: Database) -> None:
         references = references_of(header, _table(loadable.files[0]))
     loadable.referencedInstanceUIDs = instances_needed(references, database)
     loadable.tooltip = _tooltip(header, loadable.files[0], loadable.tooltip)
+    announced = header.get("InConcatenationTotalNumber") or 0
+    if announced > len(loadable.files):
+        missing = announced - len(loadable.files)
+        loadable.warning = f"{missing} of the {announced} files of its concatenation are missing."
     if is_tiled(header):
         loadable.warning = "This is a parametric map of a whole slide image, which this version cannot load."
         loadable.selected, loadable.confidence = False, 0.1

@@ -19,10 +19,11 @@ from dicombridge.output.files import (
 )
 from dicombridge.output.frames import dimension_modules
 from dicombridge.output.header import set_references, set_source_images, split_options
+from dicombridge.output.options import code_option
 from dicombridge.output.source import frame_of_reference, instances_to_name, known_attributes
 from dicombridge.parametric_map.frames import dimensions, frames_of, per_frame_groups, pixel_frames, shared_item
 from dicombridge.parametric_map.header import map_header
-from dicombridge.parametric_map.preparing import ObjectContent, code_option, content_of, groups_of_nodes
+from dicombridge.parametric_map.preparing import ObjectContent, content_of, groups_of_nodes
 from dicombridge.part10 import DEFLATED_EXPLICIT_VR, EXPLICIT_VR_LITTLE_ENDIAN, PIXEL_DATA
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ __all__ = ["export"]
 _log = logging.getLogger(__name__)
 
 PER_FRAME_GROUPS = 0x52009230
-OWN_OPTIONS = ("compression", "derivation", "grid", "label", "pixel_type", "quantity", "source", "units")
+OWN_OPTIONS = ("compression", "derivation", "grid", "label", "method", "pixel_type", "quantity", "source", "units")
 """Options of :func:`export` that are not DICOM keywords."""
 NOT_OPTIONS = ("FloatPixelData", "DoubleFloatPixelData")
 _TAGS = {"float32": FLOAT_PIXEL_DATA, "float64": DOUBLE_FLOAT_PIXEL_DATA}
@@ -67,6 +68,9 @@ def export(
         brings a slope and an error of at most half of it, which is logged.
     quantity, units
         Codes, or text ``value^scheme^meaning`` (for units also a UCUM unit alone); those of the node are the default.
+    method
+        Code of how the values were measured (Measurement Method of the Quantity Definition); as it was loaded, by
+        default.
     label
         LUT Label of a map that has none, at most 16 characters.
     derivation
@@ -142,8 +146,12 @@ def _dataset(content: ObjectContent, keywords: Mapping[str, Any]) -> Dataset:
     dataset = map_header(content, frame_uid, known_attributes(first.node, source), keywords)
     frames = frames_of(content)
     dataset.NumberOfFrames = len(frames)
-    references, warnings = instances_to_name(source, first.sources)
-    content.warnings.extend(warnings)
+    named = {}
+    for one in content.maps:
+        of_map, warnings = instances_to_name(one.source, one.sources)
+        named.update({reference.sop_instance_uid: reference for reference in of_map})
+        content.warnings.extend(warnings)
+    references = list(named.values())
     set_references(dataset, references, dataset.StudyInstanceUID)
     if any(not content.maps[frame.map].sources.by_slice.get(frame.place) for frame in frames):
         set_source_images(dataset, references)

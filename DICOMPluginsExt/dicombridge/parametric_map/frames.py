@@ -44,6 +44,8 @@ _WRITTEN_GROUPS = (
     "TemporalPositionSequence",
 )
 _IMAGE_PROCESSING = Code("110001", "DCM", "Image Processing")
+_WIDEST = 9e18
+"""Of a window; dciodvfy takes wider ones for negative."""
 _WHOLE_BODY = Code("38266002", "SCT", "Entire body")
 
 
@@ -105,12 +107,13 @@ def _window_item(one: MapContent) -> Dataset:
     """Return the window in stored values, which the identity transformation leaves as they are."""
     mapping = one.storing.mapping
     window = one.window
-    if window is None:
+    if window is None or mapping.lut is not None:  # a table has no way back
         low, high = mapping.first, mapping.last
     else:
         low, high = window[0] - window[1] / 2, window[0] + window[1] / 2
-        if mapping.lut is None and not mapping.is_identity:
+        if not mapping.is_identity:
             low, high = sorted((end - mapping.intercept) / mapping.slope for end in (low, high))
+    low, high = max(low, -_WIDEST / 2), min(high, _WIDEST / 2)
     item = Dataset()
     item.WindowCenter, item.WindowWidth = decimal_string(low / 2 + high / 2), decimal_string(max(high - low, 1e-6))
     item.VOILUTFunction = "LINEAR_EXACT"  # LINEAR has no width below 1

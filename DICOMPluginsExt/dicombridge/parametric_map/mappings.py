@@ -10,7 +10,7 @@ import numpy as np
 
 from dicombridge.codes import Code, modern
 from dicombridge.parametric_map.groups import FrameGroups, RawItem
-from dicombridge.value_mapping import ValueMapping, mapping_of_item
+from dicombridge.value_mapping import ValueMapping, count_outside, families, mapping_of_item
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,27 +88,12 @@ def frame_readings(opened: MultiFrame, groups: FrameGroups, frames: int) -> list
 
 def _readings(items: Sequence[RawItem], signed: bool | None, path: str) -> Iterable[Reading]:
     """Sort items into quantities: those of one quantity are for different ranges of stored values."""
-    sorted_items: list[tuple[list[ValueMapping], RawItem]] = []
-    for item in items:
-        mapping = mapping_of_item(item.dataset, signed, path)
-        for known, _ in sorted_items:
-            if _same_quantity(known[0], mapping) and not any(_overlap(one, mapping) for one in known):
-                known.append(mapping)
-                break
-        else:
-            sorted_items.append(([mapping], item))
-    if not sorted_items:
+    mappings = [mapping_of_item(item.dataset, signed, path) for item in items]
+    encoded = dict(zip(map(id, mappings), items, strict=True))
+    if not mappings:
         yield Reading((ValueMapping(),), None)
-    for mappings, item in sorted_items:
-        yield Reading(tuple(mappings), item)
-
-
-def _same_quantity(one: ValueMapping, other: ValueMapping) -> bool:
-    return _key(one.units) == _key(other.units) and _key(one.quantity) == _key(other.quantity)
-
-
-def _overlap(one: ValueMapping, other: ValueMapping) -> bool:
-    return one.first <= other.last and other.first <= one.last
+    for family in families(mappings):
+        yield Reading(tuple(family), encoded[id(family[0])])
 
 
 def value_type(stored: np.dtype[Any], readings: Iterable[Reading], has_gaps: bool) -> np.dtype[Any]:
@@ -142,8 +127,6 @@ def stretched(reading: Reading, stored: NDArray[Any]) -> int:
     A range of one value is none: dcmqi and others write 0 to 0, because 16 bits cannot hold a floating point range.
     NaN is no value.
     """
-    from dicombridge.value_mapping import count_outside
-
     first = reading.mappings[0]
     if len(reading.mappings) == 1 and (first.first == first.last or (first.lut is None and np.isinf(first.last))):
         return 0

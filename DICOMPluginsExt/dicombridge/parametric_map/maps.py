@@ -32,7 +32,10 @@ _TIME_POINTERS = {
     0x00189151: "date and time",  # Frame Reference DateTime
     0x00209153: "milliseconds",  # Nominal Cardiac Trigger Delay Time
 }
-_TIME_KINDS = ("seconds", "milliseconds", "date and time", "index")
+_TIME_KINDS = ("seconds", "milliseconds", "percent", "date and time", "index")
+_TIME_UNITS = {"index": "", "percent": "%"}
+"""Where it is not seconds."""
+
 DIMENSION_INDEX_VALUES = (0x00209111, 0, 0x00209157)
 
 
@@ -47,7 +50,8 @@ class Mark:
     values
         One a frame; None where a frame has none.
     time
-        Empty, or what kind of time the values are: ``seconds``, ``milliseconds``, ``date and time``, ``index``.
+        Empty, or what kind of time the values are: ``seconds``, ``milliseconds``, ``percent`` (of a cycle),
+        ``date and time``, ``index``.
     """
 
     name: str
@@ -66,9 +70,9 @@ class MapFrames:
     times
         Indices of its frames, into those that were sorted: one array a time point; one array for all without time.
     time_values
-        seconds of each time point, or its number where the file knows no time; empty without time.
+        seconds or percent of each time point, or its number where the file knows no time; empty without time.
     time_unit
-        ``s``, or empty for numbers.
+        ``s``, ``%`` of a cycle, or empty for numbers.
     """
 
     name: str
@@ -82,6 +86,10 @@ class MapFrames:
 
 def _number(raw: bytes) -> Hashable:
     return struct.unpack_from("<d", raw)[0] if len(raw) >= 8 else None
+
+
+def _single(raw: bytes) -> Hashable:
+    return struct.unpack_from("<f", raw)[0] if len(raw) >= 4 else None
 
 
 def _whole(raw: bytes) -> Hashable:
@@ -100,6 +108,8 @@ _MARKS: tuple[tuple[str, tuple[int, ...], Callable[[bytes], Hashable], str], ...
     ("time", (0x00209310, 0, 0x0020930D), _number, "seconds"),
     ("time point", (0x00209111, 0, 0x00209128), _whole, "index"),
     ("trigger time", (0x00189118, 0, 0x00209153), _number, "milliseconds"),
+    ("cardiac phase", (0x00189118, 0, 0x00209241), _single, "percent"),
+    ("respiratory phase", (0x00209253, 0, 0x00209245), _single, "percent"),
     ("stack", (0x00209111, 0, 0x00209056), _text, ""),
     ("b-value", (0x00189117, 0, 0x00189087), _number, ""),
     ("echo time", (0x00189114, 0, 0x00189082), _number, ""),
@@ -252,7 +262,7 @@ def _map_frames(
         name,
         tuple(np.array(arrays[number], dtype=np.int64) for number in order),
         tuple(values[number] - start for number in order),
-        "s" if in_time and timed[0].time != "index" else "",
+        _TIME_UNITS.get(timed[0].time, "s") if in_time else "",
     )
 
 

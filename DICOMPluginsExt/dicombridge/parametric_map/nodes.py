@@ -13,6 +13,7 @@ from dicombridge.geometry import ijk_to_ras, vtk_matrix
 from dicombridge.image.volume import MISSING_SLICES
 from dicombridge.shadow import HEADER_ATTRIBUTE
 from dicombridge.source_instances import SOURCES_ATTRIBUTE, sources_text
+from dicombridge.suv import UNITS, type_of_unit_code
 from dicombridge.text import node_name, plain_text
 from dicombridge.value_mapping import QUANTITY
 
@@ -150,7 +151,8 @@ def _fill(node: Any, one: Map, image: Any) -> None:
     if mapping.quantity is not None:
         node.SetVoxelValueQuantity(coded_entry(mapping.quantity))
     if mapping.units is not None:
-        node.SetVoxelValueUnits(coded_entry(mapping.units))
+        kind = type_of_unit_code(mapping.units.value)  # one spelling on nodes for the two that the units of SUV have
+        node.SetVoxelValueUnits(coded_entry(UNITS[kind] if kind is not None else mapping.units))
 
 
 def _describe(node: Any, result: MapFile, one: Map) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +16,13 @@ from dicombridge.errors import ExportError
 from dicombridge.geometry import same_grid
 from dicombridge.image.volume import MISSING_SLICES
 from dicombridge.kinds import kind_named, kind_of_sop_class
+from dicombridge.output.options import code_option
 from dicombridge.output.source import SliceSources, Source, find_source, slice_sources
 from dicombridge.output.volumes import sampled, voxels_of_node
 from dicombridge.parametric_map.nodes import DERIVATION_ATTRIBUTE, MAPPING_ATTRIBUTE, STORED_TYPE_ATTRIBUTE
 from dicombridge.parametric_map.values import STORED_TYPES, Storing, described, float_type, storing
 from dicombridge.shadow import dataset_from_text, remembered
+from dicombridge.suv import DICOM_UNITS, type_of_unit_code
 from dicombridge.value_mapping import mapping_of_item
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
     Grid = VolumeGeometry | SlantedGrid
 
-__all__ = ["MapContent", "ObjectContent", "code_option", "content_of", "groups_of_nodes"]
+__all__ = ["MapContent", "ObjectContent", "content_of", "groups_of_nodes"]
 
 _SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "milliseconds": 1e-3, "min": 60.0}
 
@@ -52,8 +55,10 @@ class MapContent:
         How they are stored.
     derivation
         Item of the Derivation Code Sequence that the map came with, or None.
+    source
+        The images that it belongs to.
     sources
-        The images in its slices.
+        Those in its slices.
     slices
         Those that are written.
     window
@@ -64,6 +69,7 @@ class MapContent:
     arrays: list[NDArray[Any]]
     storing: Storing
     derivation: Dataset | None
+    source: Source
     sources: SliceSources
     slices: list[int]
     window: tuple[float, float] | None
@@ -86,7 +92,7 @@ class ObjectContent:
     in_seconds
         Whether the times are seconds; else they are mere indices.
     source
-        The images that the maps belong to.
+        The images that the first map belongs to, whose patient and study the object has.
     kept
         Header of the object that the maps were loaded from, or None.
     warnings
@@ -101,28 +107,6 @@ class ObjectContent:
     source: Source
     kept: Dataset | None
     warnings: list[str] = field(default_factory=list)
-
-
-def code_option(value: Any, name: str, scheme: str = "") -> Code | None:
-    """Return a code that a caller gives: a Code, its three parts, or text ``value^scheme^meaning``.
-
-    Parameters
-    ----------
-    scheme
-        Of a value that stands alone, e.g. UCUM for units.
-    """
-    if value is None or value == "":
-        return None
-    if hasattr(value, "GetCodeValue"):
-        return code_from_entry(value)
-    if hasattr(value, "scheme_designator"):
-        return Code(value.value, value.scheme_designator, value.meaning)
-    parts = [part.strip() for part in value.split("^")] if isinstance(value, str) else [str(part) for part in value]
-    if len(parts) == 1 and scheme:
-        parts = [parts[0], scheme, parts[0]]
-    if len(parts) != 3 or not parts[0] or not parts[1]:
-        raise ExportError(f"{name} is a code: value^scheme^meaning, e.g. 113041^DCM^Apparent Diffusion Coefficient.")
-    return Code(parts[0], parts[1], parts[2] or parts[0])
 
 
 # --- Grouping ------------------------------------------------------------------------------------------------------
@@ -180,7 +164,9 @@ def content_of(nodes: Sequence[Any], database: Database | None, own: Mapping[str
     labels: set[str] = set()
     for number, (node, one) in enumerate(zip(nodes, read, strict=True), start=1):
         content.warnings += one.warnings
-        content.maps.append(_map(node, one, number, content, own, labels))
+        images = None if node is first or own.get("source") else _own_images(node, remembered(node))
+        of_map = source if images is None else find_source(node, database, images)
+        content.maps.append(_map(node, one, number, content, of_map, own, labels))
     return content
 
 
@@ -232,8 +218,15 @@ def _read(node: Any, grid_option: Any, source: Source) -> _Read:
         arrays.append(voxels)
         warnings += placed.warnings
         resampled = resampled or placed.resampled
+        if resampled and volume.IsA("vtkMRMLLabelMapVolumeNode"):
+            raise ExportError(
+                f"{node.GetName()!r}: its labels would have to be interpolated, which makes no sense of them; resample "
+                "the label map first, or export it as a segmentation."
+            )
         if parent is None:
             times.append(_time(index, factor, len(times)))
+    if parent is None and factor is None and not _are_numbers_in_turn([index for index, _ in _volumes_of(node)]):
+        warnings.append("Its index has no unit of time, and nothing of it was written but the order.")
     warnings = [f"{node.GetName()!r}: {warning}" for warning in dict.fromkeys(warnings)]
     return _Read(arrays, grid, times, factor is not None, resampled, warnings)
 
@@ -244,14 +237,17 @@ def _time(index: str, factor: float | None, number: int) -> float:
     return float(number + 1)
 
 
+def _are_numbers_in_turn(indices: Sequence[str]) -> bool:
+    try:
+        return all(float(later) - float(earlier) == 1 for earlier, later in pairwise(indices))
+    except ValueError:
+        return False
+
+
 def _stored_type(nodes: Sequence[Any], arrays: Sequence[NDArray[Any]], asked: Any) -> str:
     if asked is not None:
         if str(asked) not in STORED_TYPES:
             raise ExportError(f"pixel_type is one of {', '.join(STORED_TYPES)}, not {asked!r}.")
-        if asked == "float32" and any(array.dtype == np.float64 for array in arrays):
-            lost = max(_lost_in_float32(array) for array in arrays)
-            if lost > 2.0**-23:
-                raise ExportError("Some values are too large for float32; use float64.")
         return str(asked)
     kept = {node.GetAttribute(STORED_TYPE_ATTRIBUTE) for node in nodes}
     if kept <= {"uint8", "uint16"} and all(np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):
@@ -259,21 +255,24 @@ def _stored_type(nodes: Sequence[Any], arrays: Sequence[NDArray[Any]], asked: An
     return float_type(arrays)
 
 
-def _lost_in_float32(array: NDArray[Any]) -> float:
-    finite = array[np.isfinite(array)]
-    with np.errstate(over="ignore"):
-        return 0.0 if np.isfinite(finite.astype(np.float32)).all() else np.inf
-
-
 def _map(
-    node: Any, one: _Read, number: int, content: ObjectContent, own: Mapping[str, Any], labels: set[str]
+    node: Any,
+    one: _Read,
+    number: int,
+    content: ObjectContent,
+    source: Source,
+    own: Mapping[str, Any],
+    labels: set[str],
 ) -> MapContent:
     item = dataset_from_text(node.GetAttribute(MAPPING_ATTRIBUTE))
     kept = mapping_of_item(item) if item is not None else None
     volume = _volumes_of(node)[0][1]
     quantity = code_option(own.get("quantity"), "quantity") or code_from_entry(volume.GetVoxelValueQuantity())
     units = code_option(own.get("units"), "units", "UCUM") or code_from_entry(volume.GetVoxelValueUnits())
-    mapping = described(kept, quantity, units, _label(node, own.get("label"), number))
+    if units is not None:
+        units = _spelled(units, kept if content.kept is not None else None)
+    method = code_option(own.get("method"), "method")
+    mapping = described(kept, quantity, units, _label(node, own.get("label"), number), method)
     mapping = _unique(mapping, number, labels)
     if mapping.units is None:
         content.warnings.append(f"{node.GetName()!r} has no unit and was written as without one; give units=.")
@@ -283,17 +282,29 @@ def _map(
     if found.error:
         unit = mapping.units.value if mapping.units is not None else "1"
         content.warnings.append(
-            f"{node.GetName()!r} was written with 16 bits: no value is off by more than {found.error:.3g} {unit}."
+            f"{node.GetName()!r} was written as {content.stored_type}: no value is off by more than {found.error:.3g} "
+            f"{unit}."
         )
     return MapContent(
         node=node,
         arrays=one.arrays,
         storing=found,
         derivation=dataset_from_text(node.GetAttribute(DERIVATION_ATTRIBUTE)),
-        sources=slice_sources(node, content.source, content.grid),
+        source=source,
+        sources=slice_sources(node, source, content.grid),
         slices=slices,
         window=_window(node),
     )
+
+
+def _spelled(units: Code, kept: ValueMapping | None) -> Code:
+    """Return units of SUV as the map had them, else as PS3.16 CID 85 spells them; other units as they are."""
+    kind = type_of_unit_code(units.value)
+    if kind is None:
+        return units
+    if kept is not None and kept.units is not None and type_of_unit_code(kept.units.value) == kind:
+        return kept.units
+    return DICOM_UNITS[kind]
 
 
 def _label(node: Any, given: Any, number: int) -> str:

@@ -179,6 +179,9 @@ def open_maps(files: Sequence[str], database: Database | None, stack: ExitStack)
     warnings = [warning for one in opened if (warning := _check(one))]
     if len({(part.frames.rows, part.frames.columns, part.frames.dtype) for part in opened if part.frames}) != 1:
         raise UnreadableError(first.path, "is in several files whose frames differ in size or type.")
+    announced = int(first.header.get("InConcatenationTotalNumber") or 0)
+    if announced > len(opened):
+        warnings.append(f"{announced - len(opened)} of the {announced} files of its concatenation are missing.")
     groups = [FrameGroups(one) for one in opened]
     result = MapFile(first.path, first.header, first.shadow(), opened, groups, warnings=warnings)
     references: dict[str, Reference] = {}
@@ -385,9 +388,11 @@ def _names(maps: Sequence[Map], quantities: int) -> list[str]:
         mapping = one.reading.mappings[0]
         quantity = mapping.quantity.meaning if mapping.quantity is not None else mapping.label or mapping.explanation
         names.append(", ".join(part for part in (quantity if quantities > 1 else "", one.name) if part))
-    for number, (one, name) in enumerate(zip(maps, names, strict=True)):
-        if names.count(name) > 1 and one.reading.mappings[0].label not in name:
-            names[number] = f"{name} {one.reading.mappings[0].label}".strip()
+    labels = [one.reading.mappings[0].label for one in maps]
+    names = [
+        f"{name} {label}".strip() if names.count(name) > 1 and label not in name else name
+        for name, label in zip(names, labels, strict=True)
+    ]
     return [
         name if name and names.count(name) == 1 else f"{name} (map {number})".strip()
         for number, name in enumerate(names, start=1)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dicombridge.errors import ExportError
-from dicombridge.value_mapping import QUANTITY, ValueMapping
+from dicombridge.value_mapping import MEASUREMENT_METHOD, QUANTITY, ValueMapping
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from dicombridge.codes import Code
 
 __all__ = ["STORED_TYPES", "Storing", "described", "float_type", "storing"]
 
@@ -32,7 +34,7 @@ class Storing:
     mapping
         From stored values back to real world values.
     error
-        Largest difference between a value and what a reader will see, in the map's unit; 0 where they are the same.
+        No value differs by more from what a reader will see, in the map's unit; 0 where they are the same.
     table
         Sorted values and the stored value of each, where the mapping is a table.
     """
@@ -63,7 +65,9 @@ def float_type(arrays: Sequence[NDArray[Any]]) -> str:
     return "float32"
 
 
-def described(kept: ValueMapping | None, quantity: Any, units: Any, label: str) -> ValueMapping:
+def described(
+    kept: ValueMapping | None, quantity: Any, units: Any, label: str, method: Code | None = None
+) -> ValueMapping:
     """Return what is said of a map's values: as it was loaded, with the node's quantity and units of today.
 
     Parameters
@@ -74,9 +78,14 @@ def described(kept: ValueMapping | None, quantity: Any, units: Any, label: str) 
         Codes of the node; None keeps what there was.
     label
         For a map that has none.
+    method
+        How the values were measured; None keeps what there was.
     """
     mapping = kept or ValueMapping()
     definitions = tuple(pair for pair in mapping.definitions if pair[0] != QUANTITY)
+    if method is not None:
+        others = (pair for pair in definitions if pair[0] != MEASUREMENT_METHOD)
+        definitions = ((MEASUREMENT_METHOD, method), *others)
     quantity = quantity or mapping.quantity
     if quantity is not None:
         definitions = ((QUANTITY, quantity), *definitions)
@@ -111,21 +120,21 @@ def storing(mapping: ValueMapping, arrays: Sequence[NDArray[Any]], stored_type: 
     """
     low, high = _range(arrays)
     if stored_type != "uint16":
-        # Beyond the type's range a reader would see infinity.
-        limit = float(np.finfo(np.float32 if stored_type == "float32" else np.float64).max)
-        if high > limit or low < -limit:
+        limit = float(np.finfo(np.float32).max)  # beyond it a reader would see infinity
+        if stored_type == "float32" and max(-low, high) > limit:
             raise ExportError(
-                f"{name!r} has values up to {max(abs(low), abs(high)):g}, which {stored_type} cannot hold."
+                f"{name!r} has values up to {max(abs(low), abs(high)):g}, which float32 cannot hold; use float64."
             )
         if mapping.is_identity and mapping.first <= low and high <= mapping.last and np.isfinite(mapping.first):
             return Storing(mapping)
-        return Storing(replace(mapping, first=low, last=high, slope=1.0, intercept=0.0, lut=None))
+        line = replace(mapping, first=low, last=high, slope=1.0, intercept=0.0, lut=None)
+        return Storing(line, _rounding(arrays, np.dtype(stored_type)))
     if any(not np.isfinite(array).all() for array in arrays if array.dtype.kind == "f"):
         raise ExportError(
             f"{name!r} has voxels without a value (NaN or infinite), which 16-bit numbers cannot say; use float32."
         )
     again = _same_table(mapping, arrays) if mapping.lut is not None else _same_line(mapping, arrays)
-    return again or _new_line(mapping, low, high)
+    return again or _new_line(mapping, low, high, all(map(_is_whole, arrays)))
 
 
 def _range(arrays: Sequence[NDArray[Any]]) -> tuple[float, float]:
@@ -164,7 +173,31 @@ def _same_table(mapping: ValueMapping, arrays: Sequence[NDArray[Any]]) -> Storin
     return None
 
 
-def _new_line(mapping: ValueMapping, low: float, high: float) -> Storing:
+def _is_whole(array: NDArray[Any]) -> bool:
+    return array.dtype.kind in "iu" or all((plane == np.rint(plane)).all() for plane in array)
+
+
+def _rounding(arrays: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> float:
+    """Return how far values may lie from the nearest ones of a floating point type."""
+    worst = 0.0
+    for array in arrays:
+        if array.dtype.kind == "f" and np.can_cast(array.dtype, dtype):
+            continue
+        for plane in array:
+            if plane.dtype.kind in "iu":
+                largest = max(abs(int(plane.min())), abs(int(plane.max())))
+                exact = 2 ** (np.finfo(dtype).nmant + 1)
+                worst = max(worst, float(np.spacing(dtype.type(largest))) / 2 if largest > exact else 0.0)
+            else:
+                finite = plane[np.isfinite(plane)]
+                worst = max(worst, float(np.abs(finite - finite.astype(dtype)).max(initial=0.0)))
+    return worst
+
+
+def _new_line(mapping: ValueMapping, low: float, high: float, whole: bool) -> Storing:
+    """Return a line through all 16-bit numbers; whole numbers that are few enough are stored exactly."""
+    if whole and high - low <= _LARGEST and max(-low, high) < 2**53:
+        return Storing(replace(mapping, first=0.0, last=high - low, slope=1.0, intercept=low, lut=None))
     slope = (high - low) / _LARGEST or 1.0
     if not np.isfinite(slope):
         raise ExportError(f"Values from {low:g} to {high:g} do not fit 16 bits; use float64.")

@@ -12,7 +12,6 @@ from typing import Any
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException
 
 from dicombridge.plan.values import Path, Setting
 from dicombridge.tolerance import DAMAGE
@@ -22,7 +21,6 @@ __all__ = ["Item", "keyword_of"]
 _NUMBERS = frozenset({"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"})
 _BINARY = {"FL": "f", "FD": "d"} if sys.byteorder == "little" else {}
 """VRs whose values are those of an ``array`` of this type, where the machine has the byte order of the file."""
-_DAMAGE = (*DAMAGE, BytesLengthException)
 MOST_PROBLEMS = 20
 """Beyond so many, a file is bad as a whole, and a longer list helps nobody."""
 
@@ -75,7 +73,7 @@ class Item:
         """Return all values as numbers; none at all where one of them is not a finite number."""
         try:
             found = self._numbers(keyword)
-        except _DAMAGE:
+        except DAMAGE:
             self._note(keyword, "is not a number")
             return ()
         if all(map(math.isfinite, found)):
@@ -141,7 +139,7 @@ class Item:
             return None
         try:
             return self.dataset[tag].value
-        except _DAMAGE:
+        except DAMAGE:
             self._note(keyword, "cannot be read")
             return None
 

@@ -18,6 +18,7 @@ from dicombridge.errors import ExportError, UnreadableError, UnsupportedError
 from dicombridge.geometry import same_grid, volume_geometry
 from dicombridge.hierarchy import attributes_of_node
 from dicombridge.image.series import Series, read_series
+from dicombridge.image.volume import FRAME_NUMBERS
 from dicombridge.kinds import kind_named
 from dicombridge.output.files import Job, write_file, write_together
 from dicombridge.output.header import (
@@ -30,7 +31,8 @@ from dicombridge.output.header import (
     split_options,
 )
 from dicombridge.output.options import code_option
-from dicombridge.real_world_value.fitting import OfPlanes, explaining, fitted, stored_range
+from dicombridge.progress import part
+from dicombridge.real_world_value.fitting import OfPlanes, explaining, fitted
 from dicombridge.real_world_value.nodes import MAPPING, MAPPING_NAME, MAPPING_OBJECT, RWV_INSTANCE, SUV_FACTORS
 from dicombridge.real_world_value.readings import STORAGE, chosen_reading, readings_of_object, readings_of_planes
 from dicombridge.real_world_value.uptake import uptake_definitions, uptake_mapping
@@ -42,12 +44,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dicombridge.database import Database
+    from dicombridge.progress import Progress
 
 __all__ = ["export"]
 
 _log = logging.getLogger(__name__)
-
-Progress = Callable[[float, str], None]
 
 OWN_OPTIONS = ("source", "label", "explanation", "units", "quantity")
 """Options of :func:`export` that are not DICOM keywords."""
@@ -115,7 +116,13 @@ def _job(node: Any, database: Database | None, own: Mapping[str, Any], keywords:
     def prepare(tell: Progress | None) -> tuple[str, Callable[[Path], None]]:
         with _images(node, database, own.get("source")) as (series, series_uid):
             mappings = _mappings(node, series, own, tell)
-        dataset = _header(node, series, mappings[0][0])
+        if node.GetParentTransformNode() is not None:
+            _log.warning(
+                "%s: its transform is no part of a mapping; who applies that has the values where the images lie.",
+                node.GetName(),
+            )
+        first = next(of_plane[0] for of_plane in mappings if of_plane)
+        dataset = _header(node, series, first)
         signed = series.encodings[0].signed
         dataset.ReferencedImageRealWorldValueMappingSequence = _groups(series, mappings, signed)
         study = str(series.header.get("StudyInstanceUID") or "")
@@ -185,7 +192,14 @@ def _stack_of(node: Any, of_series: Sequence[Sequence[str]]) -> tuple[Series, st
             f"{node.GetName()}: has another grid than its images; a mapping holds for whole images. Export the volume "
             "before it is cropped, resampled or moved, or give the images that it lies on with source=."
         )
-    best = max(fitting, key=lambda one: len(uids.intersection(one.instance_uids)))
+    # The time points of a multi-frame image are of one instance and on one grid; the frames tell them apart.
+    frames = set((node.GetAttribute(FRAME_NUMBERS) or "").split())
+
+    def in_common(one: Series) -> tuple[int, int]:
+        shown = {str(plane.frame) for plane in one.stack.planes}
+        return len(uids.intersection(one.instance_uids)), len(frames & shown)
+
+    best = max(fitting, key=in_common)
     return best, str(best.header.get("SeriesInstanceUID") or "")
 
 
@@ -199,9 +213,9 @@ def _mappings(node: Any, series: Series, own: Mapping[str, Any], tell: Progress 
     candidates = [of_planes for of_planes in _known(node, series) if len(of_planes) == len(series.stack.planes)]
     found = None
     if candidates:
-        found, _ = explaining(candidates, series, voxels, _part(tell, 0.0, 0.3))
+        found, _ = explaining(candidates, series, voxels, part(tell, 0.0, 0.3))
     if found is None:
-        chosen = fitted(series, voxels, template, node.GetName(), _part(tell, 0.3, 0.6))
+        chosen = fitted(series, voxels, template, node.GetName(), part(tell, 0.3, 0.6))
     else:
         chosen = candidates[found]
     if not any(chosen):
@@ -242,13 +256,13 @@ def _template(node: Any, series: Series, own: Mapping[str, Any]) -> ValueMapping
     if quantity is not None and quantity not in known:
         others = tuple(pair for pair in definitions if pair[0] != QUANTITY)
         definitions = ((QUANTITY, quantity), *others)
-    low, high = stored_range(series)
+    low, high = series.encodings[0].stored_range
     return replace(
         kept,
         label=str(own.get("label") or kept.label or kind or units.value)[:16],
         explanation=str(own.get("explanation") or kept.explanation or units.meaning or node.GetName())[:64],
-        first=low,
-        last=high,
+        first=float(low),
+        last=float(high),
         lut=None,
         units=units,
         quantity=quantity,
@@ -364,9 +378,3 @@ def _referenced(series: Series, numbers: Sequence[int]) -> list[Dataset]:
             item.ReferencedFrameNumber = sorted(of_instance)
         items.append(item)
     return items
-
-
-def _part(tell: Progress | None, start: float, share: float) -> Progress | None:
-    if tell is None:
-        return None
-    return lambda fraction, message: tell(start + share * fraction, message)

@@ -10,6 +10,7 @@ import numpy as np
 
 from dicombridge.errors import ExportError
 from dicombridge.image.voxels import stored_planes
+from dicombridge.progress import part
 from dicombridge.value_mapping import ValueMapping, apply_all
 
 if TYPE_CHECKING:
@@ -17,20 +18,13 @@ if TYPE_CHECKING:
 
     from dicombridge.image.series import Series
 
-__all__ = ["OfPlanes", "explaining", "fitted", "stored_range"]
+__all__ = ["OfPlanes", "explaining", "fitted"]
 
 OfPlanes = Sequence[tuple[ValueMapping, ...]]
 """The mappings that hold for each plane of a stack."""
 
 _ROUNDING = 2.0**-22
 """Relative error of a value that was computed in 32-bit floats, in two steps."""
-
-
-def stored_range(series: Series) -> tuple[float, float]:
-    """Return the lowest and the highest stored value that the images can hold."""
-    encoding = series.encodings[0]
-    low, high = replace(encoding, slope=1.0, intercept=0.0).range
-    return float(low), float(high)
 
 
 def explaining(
@@ -91,7 +85,7 @@ def _contradiction(mappings: tuple[ValueMapping, ...], stored: NDArray[Any], val
         if mapping.lut is None:  # the terms of the sum are rounded too
             reach = float(np.abs(stored).max(initial=0)) * abs(mapping.slope)
             largest = max(largest, abs(mapping.intercept), min(reach, 2 * abs(mapping.intercept)))
-    tolerance = _ROUNDING * largest + (0.5 if values.dtype.kind in "iu" else 0.0)
+    tolerance = _ROUNDING * largest
     off = float(np.abs(values[finite].astype(np.float64) - expected[finite]).max(initial=0.0))
     return "" if off <= tolerance else f"is off by {off:.4g}, where rounding explains {tolerance:.4g}"
 
@@ -121,7 +115,7 @@ def fitted(
     """
     planes = len(series.stack.planes)
     moments = np.zeros((5, planes))
-    for number, stored, values in _planes(series, voxels, _part(progress, 0.0, 0.5), "Fitting"):
+    for number, stored, values in _planes(series, voxels, part(progress, 0.0, 0.5), "Fitting"):
         if not np.isfinite(values).all():
             raise ExportError(
                 f"{name}: slice {series.stack.slices[number] + 1} has voxels that are no number; no mapping of its "
@@ -134,7 +128,7 @@ def fitted(
         [(replace(template, slope=float(a), intercept=float(b), lut=None),) for a, b in zip(*line, strict=True)]
         for line in _lines(moments, series)
     ]
-    found, reason = explaining(candidates, series, voxels, _part(progress, 0.5, 0.5))
+    found, reason = explaining(candidates, series, voxels, part(progress, 0.5, 0.5))
     if found is None:
         raise ExportError(
             f"{name}: its voxels are no linear function of the stored values of its images ({reason}), so that no "
@@ -168,11 +162,3 @@ def _lines(moments: NDArray[np.float64], series: Series) -> Iterator[tuple[NDArr
     # A slice of one value fits any slope; it takes the common one.
     slope = np.where(xx > 0, xy / np.where(xx > 0, xx, 1.0), factor * scale)
     yield slope, y - slope * x
-
-
-def _part(
-    progress: Callable[[float, str], None] | None, start: float, share: float
-) -> Callable[[float, str], None] | None:
-    if progress is None:
-        return None
-    return lambda fraction, message: progress(start + share * fraction, message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from dicombridge.image.headers import read_dataset, text_of
 from dicombridge.image.series import Series, read_series
 from dicombridge.image.volume import read_image
 from dicombridge.multiframe import open_multiframe
+from dicombridge.progress import part
 from dicombridge.real_world_value.mapped import MappedSeries, mapped_series
 from dicombridge.real_world_value.nodes import MAPPING_NAME, RWV_INSTANCE, add_mapped_volume
 from dicombridge.real_world_value.readings import (
@@ -34,12 +35,11 @@ if TYPE_CHECKING:
 
     from dicombridge.database import Database
     from dicombridge.loadable import Loadable
+    from dicombridge.progress import Progress
 
 __all__ = ["load", "load_images"]
 
 _log = logging.getLogger(__name__)
-
-Progress = Callable[[float, str], None]
 
 
 @dataclass
@@ -137,19 +137,17 @@ def _load_object(
         progress(0.02, "Mapping")
     volumes: list[_Volume] = []
     for number, files in enumerate(of_series):
-        found = read_series(files, _part(progress, 0.02 + 0.2 * number / len(of_series), 0.2 / len(of_series)))
-        volumes.extend(_volumes_of_object(found, header, chosen, readings.index(chosen), file))
-    return _finish(volumes, _named(loadable, chosen.name), scene, _part(progress, 0.22, 0.78), header)
+        found = read_series(files, part(progress, 0.02 + 0.2 * number / len(of_series), 0.2 / len(of_series)))
+        volumes.extend(_volumes_of_object(found, header, chosen, file))
+    return _finish(volumes, _named(loadable, chosen.name), scene, part(progress, 0.22, 0.78), header)
 
 
-def _volumes_of_object(
-    found: Sequence[Series], header: Dataset, chosen: Reading, number: int, file: str
-) -> list[_Volume]:
+def _volumes_of_object(found: Sequence[Series], header: Dataset, chosen: Reading, file: str) -> list[_Volume]:
     volumes = []
     for one in found:
         # Only the images tell whether the ends of a range are signed.
         signed = one.encodings[0].signed
-        known = readings_of_object(header, file, signed)[number] if signed else chosen
+        known = (chosen_reading(readings_of_object(header, file, signed), chosen.name) if signed else None) or chosen
         mappings = [known.of_plane(plane) for plane in one.stack.planes]
         if any(mappings):
             attributes = {RWV_INSTANCE: text_of(header, "SOPInstanceUID"), MAPPING_NAME: chosen.name}
@@ -215,7 +213,7 @@ def load_images(
         None where an SUV is asked for and the images are no PET.
     """
     file = loadable.files[0]
-    found = read_series(loadable.files, _part(progress, 0.0, 0.2))
+    found = read_series(loadable.files, part(progress, 0.0, 0.2))
     volumes = []
     for one in found:
         volume = _volume_in_mapping(one, mapping, supplied) or _volume_in_uptake(one, mapping, supplied)
@@ -229,7 +227,7 @@ def load_images(
             raise UnsupportedError(f"{file}: has no {asked}; there are: {', '.join(names) or 'none'}.")
         volumes.append(volume)
     name = volumes[0].attributes[MAPPING_NAME] if volumes else ""
-    return _finish(volumes, _named(loadable, name), scene, _part(progress, 0.2, 0.8))
+    return _finish(volumes, _named(loadable, name), scene, part(progress, 0.2, 0.8))
 
 
 def _volume_in_mapping(one: Series, mapping: str | None, supplied: Mapping[str, Any]) -> _Volume | None:
@@ -279,7 +277,7 @@ def _finish(
     """Read the voxels of all volumes, then add their nodes."""
     share = 1 / max(len(volumes), 1)
     for number, volume in enumerate(volumes):
-        volume.image = read_image(volume.series, _part(progress, number * share, share))
+        volume.image = read_image(volume.series, part(progress, number * share, share))
     nodes = []
     with transaction(scene):
         for volume in volumes:
@@ -289,9 +287,3 @@ def _finish(
                     _log.warning("%s: %s", own, warning)
             nodes.append(add_mapped_volume(scene, volume.series, volume.image, own, volume.attributes, header))
     return nodes
-
-
-def _part(progress: Progress | None, start: float, share: float) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda fraction, message: progress(min(start + share * fraction, 1.0), message)

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from dicombridge import suv
 from dicombridge.errors import UnsupportedError
-from dicombridge.image.headers import MULTI_FRAME_CLASSES, read_dataset, text_of
+from dicombridge.image.headers import read_dataset
 from dicombridge.real_world_value.nodes import SUV_AUDIT, SUV_FACTORS
 from dicombridge.real_world_value.readings import Reading
-from dicombridge.value_mapping import QUANTITY, ValueMapping
+from dicombridge.value_mapping import MEASUREMENT_METHOD, QUANTITY, ValueMapping
 
 if TYPE_CHECKING:
     from pydicom.sr.coding import Code
@@ -44,7 +43,6 @@ PET_CLASSES = frozenset(
     }
 )
 
-_MEASUREMENT_METHOD = ("370129005", "SCT", "Measurement Method")
 _OTHER_NAMES = {
     "suv": "SUVbw",
     "suvlbm(james)": "SUVlbm",
@@ -73,40 +71,32 @@ def supplied_inputs(**given: Any) -> dict[str, Any]:
 def offered_uptakes(header: Any) -> Iterator[tuple[str, str, str]]:
     """Yield name, words and warning of each SUV that the header of one image of a series has the data for.
 
-    Where it has none, one that says what is missing.
+    The one by body weight always, where need be with what is missing: it is the one that people look for.
     """
-    inputs = suv.inputs_of_series([header])
-    if inputs.units is None and not inputs.problems and text_of(header, "SOPClassUID") in MULTI_FRAME_CLASSES:
-        # Only the groups of each frame say what its values are; they are read at load.
-        inputs = replace(inputs, units=suv.Sourced("BQML", "per-frame functional groups"))
-    possible, reason = [], ""
+    inputs = suv.inputs_of_header(header)
     for kind in suv.SUV_TYPES:
         try:
-            possible.append(suv.factors(inputs, kind))
+            warning = " ".join(suv.factors(inputs, kind).warnings)
         except UnsupportedError as error:
-            reason = reason or str(error)
-    for result in possible:
-        yield result.type, result.units.meaning, " ".join(result.warnings)
-    if not possible:
-        kind = suv.SUV_TYPES[0]
-        yield kind, suv.UNITS[kind].meaning, reason
+            if kind != suv.SUV_TYPES[0]:
+                continue
+            warning = str(error)
+        yield kind, suv.UNITS[kind].meaning, warning
 
 
 def uptake_definitions(kind: str) -> tuple[tuple[Code, Code], ...]:
     """Return the Quantity Definition of a kind of SUV: quantity and measurement method (PS3.16 CID 7180)."""
-    from dicombridge.codes import Code
-
-    return (QUANTITY, suv.QUANTITIES[kind]), (Code(*_MEASUREMENT_METHOD), suv.METHODS[kind])
+    return (QUANTITY, suv.QUANTITIES[kind]), (MEASUREMENT_METHOD, suv.METHODS[kind])
 
 
 def uptake_mapping(kind: str, factor: float, encoding: Encoding) -> ValueMapping:
     """Return the mapping of stored values whose rescaled values times a factor are SUV."""
-    low = -(2 ** (encoding.bits - 1)) if encoding.signed else 0
+    low, high = encoding.stored_range
     return ValueMapping(
         label=kind[:16],
         explanation=suv.UNITS[kind].meaning,
         first=float(low),
-        last=float(low + 2**encoding.bits - 1),
+        last=float(high),
         slope=factor * encoding.slope,
         intercept=factor * encoding.intercept,
         units=suv.UNITS[kind],

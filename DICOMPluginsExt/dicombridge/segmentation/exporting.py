@@ -12,6 +12,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from dicombridge.errors import ExportError
+from dicombridge.kinds import kind_named
 from dicombridge.output.files import Job, Pixels, transfer_syntax, write_file, write_together
 from dicombridge.output.frames import dimension_modules, shared_groups
 from dicombridge.output.header import set_references, set_source_images, split_options
@@ -215,6 +216,8 @@ class _Values:
 def _values(node: Any, volumes: list[Any], database: Database | None, own: Mapping[str, Any]) -> _Values:
     kind = type_of(node, volumes, own.get("segmentation_type"))
     kept = remembered(node) if node.IsA("vtkMRMLSegmentationNode") else None
+    if kept is not None and kept.get("SOPClassUID") not in kind_named("SEG").sop_classes:
+        kept = None  # of an object of another kind, nothing but patient, study and segments is a segmentation's
     source = find_source(node, database, own.get("source"))
     content = content_of(node, volumes, kind, source, own.get("grid"), kept)
     syntax = transfer_syntax(own.get("compression"), _bits(content))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Grid = VolumeGeometry | SlantedGrid
 
-__all__ = ["Content", "content_of", "type_of"]
+__all__ = ["Content", "content_of", "node_labels", "type_of"]
 
 TYPES = ("BINARY", "FRACTIONAL", "LABELMAP")
 HIGHEST_FRACTION = 255
@@ -193,6 +193,24 @@ def _label_map_numbers(kept: Sequence[int | None]) -> list[int]:
 # --- labels ----------------------------------------------------------------------------------------------------------
 
 
+def node_labels(node: Any, source: Source, grid: str | None, warnings: list[str]) -> NodeLabels:
+    """Return the labels of a segmentation node on the grid that it is to be written on.
+
+    Parameters
+    ----------
+    grid
+        As for :func:`content_of`.
+    warnings
+        What happened to the labels is appended.
+
+    Raises
+    ------
+    ExportError
+        There is no grid, or no label lies on it.
+    """
+    return _labels(node, None, source, grid, warnings)
+
+
 def _labels(node: Any, fraction_grid: Grid | None, source: Source, grid: str | None, warnings: list[str]) -> NodeLabels:
     """Return the labels on the grid that is to be written; append what happened to them to the warnings."""
     images = source.grid.geometry if source.grid is not None else None
@@ -219,7 +237,7 @@ def _labels(node: Any, fraction_grid: Grid | None, source: Source, grid: str | N
     labels = to_grid(layers, target)
     if labels.cut and not labels.resampled and grid is None and fraction_grid is None:
         own = own_grid(layers, axes=target)
-        warnings.append("Labels lie outside of the source images; frames beyond the images were written for them.")
+        warnings.append("Labels lie outside of the source images; slices beyond the images were written for them.")
         return to_grid(layers, own) if own is not None else labels
     if labels.cut and fraction_grid is None and not any(array.any() for array, _ in labels.layers):
         raise ExportError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from dicombridge.codes import DEFAULT_CATEGORY, DEFAULT_TYPE, Terminology
 from dicombridge.errors import ExportError
+from dicombridge.kinds import kind_of_sop_class
 from dicombridge.output.source import (
     SliceSources,
     find_source,
@@ -19,6 +20,7 @@ from dicombridge.output.source import (
     known_attributes,
     slice_sources,
 )
+from dicombridge.progress import Progress, part
 from dicombridge.references import Reference
 from dicombridge.segmentation.nodes import BINARY_LABELMAP, remembered_number, segment_of_node
 from dicombridge.segmentation.preparing import node_labels
@@ -49,8 +51,8 @@ __all__ = ["Contents", "Region", "contents_of"]
 RT_STRUCTURE_SET_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 IMAGE_POSITION = "0020,0032"
 CLOSED_SURFACE = "Closed surface"
-
-Progress = Callable[[float, str], None]
+NO_IMAGES = ("RTPLAN", "RTRECORD", "RTSECOND", "RTSTRUCT", "SEG")
+"""Kinds of objects that structure sets refer to, but not as what contours lie on."""
 
 
 @dataclass
@@ -142,8 +144,9 @@ def contents_of(
     """
     segmentations = [node for node in nodes if node.IsA("vtkMRMLSegmentationNode")]
     markups = [node for node in nodes if node.IsA("vtkMRMLMarkupsNode")]
+    share = 0.9 / max(len(segmentations), 1)
     works = [
-        _Work(node, database, settings, _part(progress, number, len(segmentations) or 1))
+        _Work(node, database, settings, part(progress, number * share, share))
         for number, node in enumerate(segmentations or nodes[:1])
     ]
     first = works[0]
@@ -164,18 +167,13 @@ def contents_of(
             regions += first.model(node)
     regions += [first.markups(node) for node in loose]
     for work in works:
+        others = {uid for other in works if other is not work for uid in other.image_uids} - work.image_uids
         references = contents.references.setdefault(work.frame_of_reference_uid, [])
-        references += [one for one in work.references() if one not in references]
+        named = [one for one in work.references() if one.sop_instance_uid not in others]
+        references += [one for one in named if one not in references]
         contents.warnings += work.warnings
     contents.regions = _finished(regions, settings, contents.warnings)
     return contents
-
-
-def _part(progress: Progress | None, number: int, count: int) -> Progress | None:
-    if progress is None:
-        return None
-    tell = progress
-    return lambda fraction, message: tell(0.9 * (number + fraction) / count, message)
 
 
 def _finished(regions: Sequence[Region], settings: Settings, warnings: list[str]) -> list[Region]:
@@ -216,6 +214,11 @@ class _Work:
                 f"{node.GetName()!r}: the images that its contours lie on were not found, and {settings.profile.title} "
                 "is known to ask for them; give a source, or no profile."
             )
+
+    @property
+    def image_uids(self) -> set[str]:
+        """SOP Instance UIDs of the images that it lies on."""
+        return set(self.source.grid.instance_uids) - {""} if self.source.grid is not None else set()
 
     def _frame_of_reference(self, header: Dataset | None) -> str:
         """Return the Frame of Reference UID: of the images, else that of the regions as they came, else a new one."""
@@ -292,7 +295,7 @@ class _Work:
         if kept is None or self._settings.anew or not is_in_place(self._node, self.source.volume):
             return None
         named = {uid for part in kept.values for uid in part.image_uids}
-        images = set(self.source.grid.instance_uids) if self.source.grid is not None else set()
+        images = self.image_uids
         if self.source.given and images and named - images:
             return None  # the caller wants other images than those that the contours name
         if not (named and named <= images) and not self._has_frame(vtk_segment):
@@ -394,6 +397,8 @@ class _Work:
 
     def references(self) -> list[Reference]:
         """Return the images that the structure set refers to."""
+        # Regions also name, for example, the structure set or segmentation that they were copied from.
+        self.source.references = [one for one in self.source.references if _may_be_image(one.sop_class_uid)]
         references, warnings = instances_to_name(self.source, self._sources)
         self.warnings.extend(warnings)
         return references
@@ -413,6 +418,12 @@ def description_of_segment(vtk_segment: Any, position: int) -> Description:
         segment_tag(vtk_segment, STRUCTURE_SET_ROI_TAG),
         tuple(filter(None, segment_tag(vtk_segment, OBSERVATIONS_TAG).split(","))),
     )
+
+
+def _may_be_image(sop_class_uid: str) -> bool:
+    """Whether contours may lie on instances of a class."""
+    kind = kind_of_sop_class(sop_class_uid)
+    return kind is None or kind.name not in NO_IMAGES
 
 
 def _says_nothing(terminology: Terminology | None) -> bool:

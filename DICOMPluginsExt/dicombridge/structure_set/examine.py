@@ -67,7 +67,7 @@ def _loadable(file: str, database: Database) -> Loadable:
 
 def _look_into(loadable: Loadable, database: Database) -> None:
     """Complete a loadable with what only the header's sequences say."""
-    from dicombridge.belonging import images_of
+    from dicombridge.belonging import frames_of_reference, images_of
     from dicombridge.multiframe import read_header
     from dicombridge.references import instances_needed, references_of
 
@@ -77,7 +77,8 @@ def _look_into(loadable: Loadable, database: Database) -> None:
     if belonging.how != "instance" and "ReferencedFrameOfReferenceSequence" not in header:
         # Only the contours name images then.
         references = _references_of_contours(loadable.files[0])
-        belonging = images_of(references, database, str(header.get("FrameOfReferenceUID") or ""))
+        patient = str(header.get("PatientID") or "")
+        belonging = images_of(references, database, frames_of_reference(header), patient)
     needed = dict.fromkeys(instances_needed(references, database))
     if belonging.series_instance_uid:
         needed.update(dict.fromkeys(database.instancesForSeries(belonging.series_instance_uid)))

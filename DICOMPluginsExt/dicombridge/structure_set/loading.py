@@ -35,6 +35,8 @@ _log = logging.getLogger(__name__)
 
 MOST_REGIONS = 65535
 """Labels are 16 bits wide."""
+MOST_NAMED = 10
+"""Regions that a warning names."""
 
 Progress = Callable[[float, str], None]
 
@@ -112,11 +114,13 @@ def _paint(
     label_of = {roi.number: number for number, roi in enumerate(group.rois, start=1)}
     layer = images.allocate((slices, rows, columns), np.uint8 if len(label_of) <= 255 else np.uint16)
     patches: dict[int, list[tuple[int, PackedPatch]]] = {}
-    outside = 0
+    outside, coarse = 0, []
     for number, roi in enumerate(group.rois, start=1):
         region = fill_region(roi.contours, group.geometry)
         content.warnings.extend(f"{roi.segment.label}: {text}." for text in region.warnings)
         outside += region.outside
+        if region.is_coarse:
+            coarse.append(roi.segment.label)
         for place, patch in region.patches:
             patches.setdefault(place, []).append((roi.number, PackedPatch.of(patch)))
         if progress is not None:
@@ -124,6 +128,12 @@ def _paint(
     if outside:
         group.warnings.append(
             f"{outside} contours are outside the grid, wholly or in part; they were kept as contours."
+        )
+    if coarse:
+        names = ", ".join(coarse[:MOST_NAMED]) + (", ..." if len(coarse) > MOST_NAMED else "")
+        group.warnings.append(
+            f"{len(coarse)} regions ({names}) have contours on every second slice at most; the slices between them "
+            "stay empty."
         )
     return images, paint_layers(patches, list(label_of), label_of, layer, images.allocate)
 

@@ -58,6 +58,12 @@ class Region:
     warnings: list[str] = field(default_factory=list)
     outside: int = 0
 
+    @property
+    def is_coarse(self) -> bool:
+        """Whether its contours are farther apart than the slices, for the most part."""
+        places = np.unique([place for place, _ in self.patches])
+        return len(places) > 1 and bool(np.median(np.diff(places)) >= 2)
+
 
 def grid_points(points: NDArray[np.float64], affine: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (n, 3) LPS points as (slice, row, column) of a grid."""

@@ -79,14 +79,14 @@ def factors(
     if inputs.problems:
         raise MissingInput(inputs.problems)
     options = _Options(
-        weight_kg=weight_kg,
-        height_m=height_m,
-        sex=sex,
-        injected_dose_bq=injected_dose_bq,
+        weight_kg=_number("weight_kg", weight_kg),
+        height_m=_number("height_m", height_m),
+        sex=_text("sex", sex),
+        injected_dose_bq=_number("injected_dose_bq", injected_dose_bq),
         injection=_moment("injection_datetime", injection_datetime),
         decay_reference=_moment("scan_datetime", scan_datetime),
-        half_life_s=half_life_s,
-        decay_correction=_term(decay_correction),
+        half_life_s=_number("half_life_s", half_life_s),
+        decay_correction=_term(_text("decay_correction", decay_correction)),
     )
     case = _Case(type, inputs, options.applied(inputs), options, Account())
     account = case.account
@@ -141,18 +141,34 @@ class _Options:
         changed: dict[str, Any] = {}
         for name, value in self.given.items():
             plain = value.upper() if isinstance(value, str) else value
-            number = float(plain) if isinstance(plain, int) else plain
-            changed[name] = Sourced(number, f"option {public.get(name, name)}")
+            changed[name] = Sourced(plain, f"option {public.get(name, name)}")
         if "injection" in changed:
             changed["injection_clock"] = None
         return replace(inputs, **changed)
 
 
-def _moment(name: str, value: datetime | str | None) -> datetime | None:
+def _number(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise UnsupportedError(f"{name}={value!r} is no number.") from error
+
+
+def _text(name: str, value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise UnsupportedError(f"{name}={value!r} is no text.")
+    return value
+
+
+def _moment(name: str, value: Any) -> datetime | None:
     if value is None or isinstance(value, datetime):
         return value
+    # A command line makes a number of what has digits only.
+    text = f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
     try:
-        found = parse_datetime(value) or datetime.fromisoformat(value)
+        found = parse_datetime(text) or datetime.fromisoformat(text)
     except ValueError as error:
         raise UnsupportedError(f"{name}={value!r} is no date and time; write it as 2024-01-31 10:30:00.") from error
     return found

@@ -83,7 +83,7 @@ def inputs_of_series(headers: Iterable[Any]) -> SuvInputs:
         series_start=series_start,
         ge_scan_start=_ge_scan_start(first, zone),
         decay_reference=reference,
-        dynamic=first.text("SeriesType").upper().startswith("DYNAMIC"),
+        dynamic=_is_dynamic(first),
         frames=tuple(_frame(frame, zone, counts, scale) for frame, scale in zip(frames, mapped, strict=True)),
         problems=tuple(problems),
         manufacturer=first.text("Manufacturer"),
@@ -124,6 +124,11 @@ class _Common:
                 f"The slices contradict each other: {label(keyword)} is {several}. Load the slices of one series only."
             )
         return next(iter(found)) if len(found) == 1 else None
+
+
+def _is_dynamic(frame: Header) -> bool:
+    slices = frame.number_of("NumberOfTimeSlices")
+    return frame.text("SeriesType").upper().startswith("DYNAMIC") or (slices is not None and slices.value > 1)
 
 
 def _words(value: object) -> str:

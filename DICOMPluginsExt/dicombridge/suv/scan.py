@@ -21,7 +21,7 @@ def scan_start(inputs: SuvInputs, half_life_s: float, account: Account) -> Sourc
     """Return the moment to which values with Decay Correction START are corrected, None where nothing tells it.
 
     In this order: Decay Correction DateTime; series date and time, if no acquisition began before; GE's private scan
-    date and time; computed back from Frame Reference Time; the earliest acquisition.
+    date and time; computed back from Frame Reference Time; the earliest acquisition, but not of a dynamic scan.
     """
     stated = inputs.decay_reference
     if stated is not None:
@@ -50,7 +50,16 @@ def scan_start(inputs: SuvInputs, half_life_s: float, account: Account) -> Sourc
         if abs(seconds_between(private.value, earliest.value)) <= _LONGEST_WAIT_S:
             return _used(private, account, "the series was processed after the acquisition")
         account.warn(f"{private.source} is {moment_text(private.value)}, far from the acquisition: it was not used.")
-    return _computed(inputs, half_life_s, account) or _earliest(earliest, account)
+    computed = _computed(inputs, half_life_s, account)
+    if computed is None and inputs.dynamic:
+        # Each time point is a volume of its own, and only the first of them begins with the scan.
+        account.lack(
+            "The start of the series is after its acquisition or missing, and the time points of a dynamic scan do not "
+            "tell when it started.",
+            "scan_datetime",
+        )
+        return None
+    return computed or _earliest(earliest, account)
 
 
 def _used(moment: Sourced[datetime], account: Account, why: str = "") -> Sourced[datetime] | None:

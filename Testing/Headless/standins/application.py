@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from standins.pythonqt import Property, QtObject, flag_in, method, text_in, texts_in
+from standins.settings import Settings
 from standins.widgets import qSlicerDICOMExportable, qSlicerDICOMLoadable
 
 
@@ -32,6 +33,11 @@ class Application(QtObject):
 
     def __init__(self, testing: bool) -> None:
         self._testing = testing
+        self._settings = Settings()
+
+    @method
+    def settings(self) -> Settings:
+        return self._settings
 
     @method
     def testingEnabled(self) -> bool:

@@ -19,6 +19,7 @@ from pydicom.uid import ExplicitVRLittleEndian, PositronEmissionTomographyImageS
 
 from dicombridge.image.series import read_planes
 from dicombridge.image.stacks import find_stacks
+from support import pt_headers
 
 RWVM_STORAGE = "1.2.840.10008.5.1.4.1.1.67"
 SUV_UNITS = ("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight")
@@ -205,3 +206,24 @@ def quantity_of(node: Any) -> str:
 def assert_voxels(node: Any, expected: NDArray[np.float64]) -> None:
     """The voxels are the expected ones, but for the rounding of 32-bit floats; NaN where NaN."""
     np.testing.assert_allclose(array_of(node), expected, rtol=3e-7, atol=1e-30)
+
+
+def write_enhanced_dynamic_pet(path: Path, pixels: NDArray[np.uint16], **attributes: Any) -> Dataset:
+    """Write a multi-frame PET image of stored values [time point, slice, row, column], ten minutes apart."""
+    times, slices, rows, columns = pixels.shape
+    acquired = [f"2024013111{10 * time:02d}00" for time in range(times) for _ in range(slices)]
+    image = pt_headers.enhanced(acquisitions=acquired, rescale=[2.5] * len(acquired), **attributes)
+    for number, frame in enumerate(image.PerFrameFunctionalGroupsSequence):
+        frame.PlanePositionSequence = [pt_headers.item(ImagePositionPatient=[0, 0, 4 * (number % slices)])]
+        frame.FrameContentSequence[0].TemporalPositionIndex = number // slices + 1
+    shared = image.SharedFunctionalGroupsSequence[0]
+    shared.PlaneOrientationSequence = [pt_headers.item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])]
+    shared.PixelMeasuresSequence = [pt_headers.item(PixelSpacing=[2, 2])]
+    image.StudyInstanceUID, image.SeriesInstanceUID = "1.2.3", "1.2.3.8"
+    image.Rows, image.Columns, image.SamplesPerPixel, image.PhotometricInterpretation = rows, columns, 1, "MONOCHROME2"
+    image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 16, 15, 0
+    image.PixelData = pixels.tobytes()
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    image.save_as(path, enforce_file_format=True)
+    return image
