@@ -148,7 +148,12 @@ KINDS: tuple[Kind, ...] = (
         title="Deformable spatial registration",
         module="deformation",
         sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.66.3"}),  # Deformable Spatial Registration Storage
-        node_classes=("vtkMRMLTransformNode", "vtkMRMLGridTransformNode", "vtkMRMLLinearTransformNode"),
+        node_classes=(
+            "vtkMRMLTransformNode",
+            "vtkMRMLGridTransformNode",
+            "vtkMRMLLinearTransformNode",
+            "vtkMRMLBSplineTransformNode",
+        ),
         hook="DICOMBridgeRegistrationPlugin",
         confidence=0.97,
         competitor="SlicerRT 0.9",

@@ -114,7 +114,7 @@ class Study:
 
 EXPORT_TESTS = ("test_round_trip_is_equal_in_values", "test_exports_pass_dciodvfy", "test_failed_export_leaves_no_file")
 
-PLACES_TEST = "test_transformed_nodes_are_exported_where_they_are"
+PLACES_TEST = "test_transformed_nodes_are_exported_in_place"
 
 
 class Cancelled(Exception):
@@ -281,9 +281,7 @@ class KindConformance:
     places_tolerance: ClassVar[float] = 0.01
     """mm by which places may differ that were exported from below a transform."""
 
-    def test_transformed_nodes_are_exported_where_they_are(
-        self, example: Example, study: Study, tmp_path: Path
-    ) -> None:
+    def test_transformed_nodes_are_exported_in_place(self, example: Example, study: Study, tmp_path: Path) -> None:
         """Nodes below a transform come out of the file in their new place, and stay below it."""
         scene = dicombridge.new_scene()
         nodes = self.load(study, scene)
@@ -291,8 +289,8 @@ class KindConformance:
         moved_by = under_turn(scene, nodes)
         there = np.asarray(self.places(nodes))
         assert np.abs(there - before).max() > 10 * self.places_tolerance, "the transform moves nothing"
-        options = dict(self.export_options)
-        paths = dicombridge.export(nodes, tmp_path / "out", kind=self.kind, database=study.database, **options)
+        folder = tmp_path / "out"
+        paths = dicombridge.export(nodes, folder, self.kind, study.database, **self.export_options)
         assert {node.GetTransformNodeID() for node in nodes if node.IsA("vtkMRMLTransformableNode")} <= {moved_by}
         again: list[Any] = []
         scene = dicombridge.new_scene()

@@ -21,6 +21,7 @@ from support.registrations import (
     grid_item,
     points_in,
     rotation,
+    series,
     smooth_field,
     written,
 )
@@ -59,7 +60,7 @@ OBJECTS: dict[str, Any] = {
         deformed(MOVING, grid_item(smooth_field(SHAPE)), RIGID, images=["1.2.5.1", "1.2.5.2"]),
         deformed(OTHER, grid_item(smooth_field((3, 4, 5)), resolution=(6, 6, 6))),
         deformed("1.2.3.77", None, AFFINE, matrix_type="AFFINE"),
-    ]),
+    ], ReferencedSeriesSequence=series(moving=["1.2.5.1", "1.2.5.2"])),
 }  # fmt: skip
 
 

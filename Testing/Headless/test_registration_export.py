@@ -161,6 +161,16 @@ def test_sides_as_given(study: Study, how: str) -> None:
     assert {one.ReferencedSOPInstanceUID for one in written.get("ReferencedImageSequence", [])} == named
 
 
+def test_without_a_database_the_volumes_know_their_images(study: Study) -> None:
+    sides = {"moving": study.volumes[MOVING], "fixed": study.volumes[FIXED]}
+    (path,) = dicombridge.export(study.linear(ASYMMETRIC), study.folder / "out", **sides)
+    written = pydicom.dcmread(path)
+    assert written.SOPClassUID == "1.2.840.10008.5.1.4.1.1.66.1"  # a linear transform is one where nothing else is said
+    named = {one.ReferencedSOPInstanceUID for one in written.ReferencedImageSequence}
+    assert named == {*study.instances(FIXED), *study.instances(MOVING)}
+    assert (written.PatientID, written.StudyInstanceUID) == ("REG1", "1.2.9")
+
+
 def test_items_name_images_on_demand(study: Study) -> None:
     options = {"moving": study.volumes[MOVING], "fixed": study.volumes[FIXED], "list_images": "yes"}
     written = study.export(study.linear(ASYMMETRIC), kind="REG", **options)
@@ -382,6 +392,18 @@ def test_image_specific_items_come_back(study: Study) -> None:
     again = written.RegistrationSequence[1]
     assert [one.ReferencedSOPInstanceUID for one in again.ReferencedImageSequence] == ["1.2.3.1.620.1", "1.2.3.1.620.2"]
     assert texts(again) == [numbers_of(ASYMMETRIC)]
+
+
+def test_items_of_images_alone_come_back_without_the_images(study: Study) -> None:
+    item = registration_item("", ASYMMETRIC, images=("1.2.3.55.1", "1.2.3.55.2"))
+    del item.FrameOfReferenceUID
+    (node,) = loaded(study, item)
+    (again,) = study.export(node, kind="REG").RegistrationSequence
+    assert "FrameOfReferenceUID" not in again
+    assert [one.ReferencedSOPInstanceUID for one in again.ReferencedImageSequence] == ["1.2.3.55.1", "1.2.3.55.2"]
+    assert texts(again) == [numbers_of(ASYMMETRIC)]
+    with pytest.raises(dicombridge.errors.ExportError, match="moving="):
+        study.export(node, "no", kind="REG", fixed=OTHER)
 
 
 def test_loaded_for_another_target_is_a_new_registration(study: Study) -> None:

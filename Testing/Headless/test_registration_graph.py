@@ -353,3 +353,25 @@ def test_the_graph_survives_in_a_scene_file(tmp_path: Path, scene: Any) -> None:
     assert len(applied.moved) == 2
     for twin, expected in zip(twins, after, strict=True):
         np.testing.assert_allclose(world_of(twin, points()), expected, rtol=0, atol=1e-9)
+
+
+def test_a_load_that_is_taken_back_leaves_data_free(tmp_path: Path, scene: Any) -> None:
+    """Where the second of two objects fails, what the first one moved is where it was."""
+    volume = add(scene, KINDS[0], MOVING)
+    good = dicombridge.Loadable(files=[str(written(registration(), tmp_path / "reg.dcm"))], name="good", kind="REG")
+    bad = dicombridge.Loadable(files=[str(tmp_path / "absent.dcm")], name="absent", kind="REG")
+    with pytest.raises(dicombridge.DicomBridgeError, match=r"absent\.dcm"):
+        dicombridge.load([good, bad], scene=scene, apply=True)
+    assert volume.GetParentTransformNode() is None
+    assert volume.GetTransformNodeID() is None
+
+
+def test_maps_made_on_named_images_go_along_and_other_images_do_not(tmp_path: Path, scene: Any) -> None:
+    named = add(scene, KINDS[0], FIXED, ["1.2.5.1"])
+    planned_on_it = add(scene, KINDS[0], FIXED, ["1.2.6.1"], ["1.2.5.1"])
+    made_of_it = add(scene, KINDS[0], FIXED, ["1.2.6.2"], ["1.2.5.1"])
+    made_of_it.SetAttribute("DICOMBridge.Kind", "PM")
+    ds = registration([registered(FIXED), registered(FIXED, [RIGID], images=["1.2.5.1"])])
+    applied = dicombridge.apply_registration(loaded(written(ds, tmp_path / "reg.dcm"), scene))
+    assert [node for node, _ in applied.moved] == [named, made_of_it]
+    assert planned_on_it.GetTransformNodeID() is None

@@ -6,8 +6,9 @@ reading   file -> values, and vectors to where they are used
 nodes     values -> transform nodes: matrix, grid and matrix in one
 undefined which vectors are undefined
 loading   the load half, put together
-sampling  transforms -> grids of vectors
-exporting the export half
+sampling  transforms -> matrix, grid of vectors, matrix
+regions   where a transform is sampled
+exporting the export half, put together
 ========= ===========================================================
 
 What it shares with rigid ones is in :mod:`dicombridge.registration`.

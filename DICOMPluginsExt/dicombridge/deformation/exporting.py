@@ -24,6 +24,7 @@ from dicombridge.deformation.sampling import (
     sampled_deformation,
     with_matrices,
 )
+from dicombridge.deformation.undefined import UNDEFINED_COUNT
 from dicombridge.encode import decimal_string
 from dicombridge.errors import ExportError
 from dicombridge.output.files import Job, write_file, write_together
@@ -214,6 +215,8 @@ def _sampled(
     if region is None:
         raise ExportError("nothing tells where to sample it; give fixed= as a volume or a series of the database.")
     deformation = sampled_deformation(chain, region, spacing, tell)
+    if int(node.GetAttribute(UNDEFINED_COUNT) or 0):
+        _log.warning("%s: sampled, so that where it is undefined nothing is displaced.", node.GetName())
     difference = largest_difference(chain, deformation)
     level = logging.WARNING if difference > TOLERATED_MM else logging.INFO
     _log.log(

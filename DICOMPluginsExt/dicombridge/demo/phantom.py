@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
+    from dicombridge.demo.motion import Motion
     from dicombridge.demo.quantities import MapTruth
     from dicombridge.demo.radiotherapy import Treatment
 
@@ -100,6 +101,7 @@ class PhantomStudy:
     uptake: NDArray[np.float64]
     diffusion: MapTruth
     treatment: Treatment
+    motion: Motion
 
 
 def phantom_uid(name: str) -> str:
@@ -120,6 +122,7 @@ def write_study(directory: str | Path) -> PhantomStudy:
     PhantomStudy
         Files, geometry and true voxels.
     """
+    from dicombridge.demo.motion import write_motion
     from dicombridge.demo.quantities import write_diffusion_map, write_pet
     from dicombridge.demo.radiotherapy import write_treatment
 
@@ -130,7 +133,8 @@ def write_study(directory: str | Path) -> PhantomStudy:
     segmentations = tuple(_write_segmentations(root / "seg", ct, mr))
     pet, uptake = write_pet(root / "pet")
     diffusion, treatment = write_diffusion_map(root / "map", mr), write_treatment(root / "rt", ct)
-    return PhantomStudy(root, ct, mr, segmentations, pet, uptake, diffusion, treatment)
+    motion = write_motion(root / "motion", ct)
+    return PhantomStudy(root, ct, mr, segmentations, pet, uptake, diffusion, treatment, motion)
 
 
 # Images -----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 
 import dicombridge
 from dicombridge import preview
-from dicombridge.demo import comparison, quantity_checks, treatment_checks
+from dicombridge.demo import comparison, motion_checks, quantity_checks, treatment_checks
 from dicombridge.demo.phantom import PhantomSeries, Truth, write_study
 from dicombridge.errors import DicomBridgeError
 
@@ -81,7 +81,8 @@ class Tour:
         self.scene = dicombridge.new_scene()
         self.database = dicombridge.open_folder(self.directory / "dicom")
         self.loaded = self._load_study()
-        for series in (self.study.ct, self.study.mr, self.study.pet):
+        motion = self.study.motion
+        for series in (self.study.ct, self.study.mr, self.study.pet, motion.moved, motion.breathed):
             self._check(Row(series.name, "IMAGE"), self._compare_image, series)
         for truth in self.study.segmentations:
             self._check(Row(truth.name, truth.type), self._compare_loaded, truth)
@@ -90,6 +91,7 @@ class Tour:
                 self._check(Row(f"{truth.name}, exported", kind), self._compare_exported, truth)
         self._check_quantities()
         self._check_treatment()
+        self._check_motion()
         self._check(Row("Scene, saved and read again", "MRB"), self._compare_scene)
         for name in _PYDICOM_FILES:
             self._check(Row(f"pydicom's {name}", "BINARY"), self._compare_pydicom, name)
@@ -117,6 +119,15 @@ class Tour:
         for name, kind, compare in checks:
             self._check(Row(name, kind), compare, self)
         self._check(Row(f"{organs.name} as structures", "RTSTRUCT"), treatment_checks.compare_converted, self, organs)
+
+    def _check_motion(self) -> None:
+        checks: tuple[tuple[str, str, Callable[..., None]], ...] = (
+            ("CT moved, registered", "REG", motion_checks.compare_registration),
+            ("Registration, exported", "REG", motion_checks.compare_registration_exported),
+            ("CT breathed out, registered", "DEFORM", motion_checks.compare_deformation),
+        )
+        for name, kind, compare in checks:
+            self._check(Row(name, kind), compare, self)
 
     def _prepare_folder(self) -> None:
         if self.directory.exists() and any(self.directory.iterdir()) and not (self.directory / _SUMMARY).exists():
@@ -251,6 +262,7 @@ class Tour:
         }
         for name, nodes in pictures.items():
             self._draw(nodes, name)
+        self.files += motion_checks.draw_motion(self)
 
     def _loaded(self, key: str) -> list[Any]:
         return self.loaded.get(key, [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,7 @@ def find_source(node: Any, database: Database | None, source: Any = None) -> Sou
         _use_volume(found, found.volume)
     if database is not None:
         found.references = [_with_series(reference, database) for reference in found.references]
+    _leave_other_frame(found, node)
     return found
 
 
@@ -117,6 +119,19 @@ def _registered_volume(node: Any) -> Any | None:
     from dicombridge.registration.leading import fixed_volume_above
 
     return fixed_volume_above(node)
+
+
+def _leave_other_frame(found: Source, node: Any) -> None:
+    """Let go of images that a registration above the node moves: it lies in the registered frame, beside their grid."""
+    from dicombridge.registration.leading import frame_led_into
+
+    frame = frame_led_into(node)
+    if not frame or found.header is None or found.header.get("FrameOfReferenceUID") == frame:
+        return
+    found.header = copy(found.header)
+    found.header.FrameOfReferenceUID = frame
+    found.grid, found.others = None, []
+    found.warnings.append("The images of the frame of reference into which its registration leads are not at hand.")
 
 
 def _is_writable(reference: Reference) -> bool:
@@ -281,7 +296,7 @@ def known_attributes(node: Any, source: Source) -> dict[str, Any]:
 
 
 def frame_of_reference(node: Any, source: Source, kept: Any) -> str:
-    """Return the Frame of Reference UID: of the registration above, of the images, else as it was, else a new one."""
+    """Return the Frame of Reference UID: of a registration above, of the images, else as it was, else a new one."""
     from dicombridge.registration.leading import frame_led_into
 
     if frame_led_into(node):

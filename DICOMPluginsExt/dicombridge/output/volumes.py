@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Grid = VolumeGeometry | SlantedGrid
 
-__all__ = ["PlacedVoxels", "sampled", "voxels_of_node"]
+__all__ = ["PlacedVoxels", "points_from_world", "sampled", "voxels_of_node"]
 
 MOST_VOXELS = 2**31
 """Of a grid that voxels are resampled to."""
@@ -87,7 +87,7 @@ def voxels_of_node(node: Any, outside: float = 0.0, slanted: bool = False) -> Pl
         return _straight(voxels, _moved(node, transform), outside, slanted)
     warning = "Its transform is not linear; the values were interpolated on the volume's own grid."
     found = _straight(voxels, grid, outside, slanted)
-    warped = sampled(voxels, grid, found.grid, outside, _from_world(transform))
+    warped = sampled(voxels, grid, found.grid, outside, points_from_world(transform))
     return PlacedVoxels(warped, found.grid, True, [*found.warnings, warning])
 
 
@@ -138,7 +138,7 @@ def _box(grid: Grid) -> Grid:
     return grid_of_affine(straight, shape.tolist())
 
 
-def _from_world(transform: Any) -> Any:
+def points_from_world(transform: Any) -> Any:
     """Return what takes (n, 3) LPS points of the world into the node's own coordinates."""
     from vtkmodules.vtkCommonTransforms import vtkGeneralTransform
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dicombridge.deformation.nodes import restore_interpolation
 from dicombridge.errors import MissingReferenceError
 from dicombridge.loadable import Loadable
 from dicombridge.registration.attributes import REGISTERED_FRAME, SOURCE_FRAME
@@ -137,6 +138,12 @@ def apply_transforms(transforms: Sequence[Any], scene: Any, *, chain: bool = Fal
             _plan(one, transform, everything, planned, applied)
     for node, transform in [*applied.moved, *applied.chained]:
         node.SetAndObserveTransformNodeID(transform.GetID())
+    for transform in applied.transforms:
+        restore_interpolation(transform)
+        if transform not in [used for _, used in applied.moved] and transform not in [
+            one for one, _ in applied.chained
+        ]:
+            _log.info("%s moved nothing: the scene has no data of its source.", transform.GetName())
     if not chain:
         _warn_of_moved_worlds(applied, everything)
     for node, reason in applied.left:

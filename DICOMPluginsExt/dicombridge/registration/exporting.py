@@ -241,6 +241,8 @@ def _edited(
 
 
 def _new_item(motion: Motion, side: Side, own: Mapping[str, Any], code: Any) -> Dataset:
+    if not side.frame_of_reference_uid and not side.references:
+        raise ExportError(f"{motion.node.GetName()}: the images that it moves are not at hand; give moving=.")
     item = Dataset()
     shared = side.is_same_place(motion.fixed)
     if side.frame_of_reference_uid:

@@ -11,8 +11,8 @@ __all__ = ["fixed_volume_above", "frame_led_into"]
 
 
 def _uppermost(node: Any) -> Any | None:
-    """Return the transform that leads into the world."""
-    transform = node.GetParentTransformNode()
+    """Return the transform that leads into the world; a table or a sequence has none."""
+    transform = node.GetParentTransformNode() if node.IsA("vtkMRMLTransformableNode") else None
     while transform is not None and transform.GetParentTransformNode() is not None:
         transform = transform.GetParentTransformNode()
     return transform

@@ -93,6 +93,8 @@ def link(
             node.SetAttribute(name, plain_text(value))
     node.SetAttribute(HEADER_ATTRIBUTE, header_text)
     moving = volumes_of(others, item.frame_of_reference_uid, images)
+    if not moving and item.frame_of_reference_uid != registered_frame:  # other images of the frame than the named ones
+        moving = volumes_of(others, item.frame_of_reference_uid)
     fixed = [one for one in volumes_of(others, registered_frame) if one not in moving]
     for role, volumes in ((MOVING_ROLE, moving), (FIXED_ROLE, fixed)):
         for volume in volumes:

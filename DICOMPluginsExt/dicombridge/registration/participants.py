@@ -12,6 +12,7 @@ from dicombridge.shadow import HEADER_ATTRIBUTE, remembered
 __all__ = ["Participant", "participants", "volumes_of"]
 
 _FRAME = "DICOM.FrameOfReferenceUID"
+_KIND = "DICOMBridge.Kind"
 _REFERENCED = "DICOM.ReferencedInstanceUIDs"
 
 
@@ -37,10 +38,14 @@ class Participant:
     referenced: frozenset[str]
 
     def is_from(self, images: Collection[str]) -> bool:
-        """Whether it was loaded from one of these images, or made on one of them (a segmentation, a dose)."""
+        """Whether it was loaded from one of these images, or made on one of them (a segmentation, a dose).
+
+        Images that refer to other images, e.g. to those that they were planned on, are not made on them.
+        """
         if not self.instances.isdisjoint(images):
             return True
-        return not self.node.IsA("vtkMRMLScalarVolumeNode") and not self.referenced.isdisjoint(images)
+        is_image = self.node.IsA("vtkMRMLVolumeNode") and self.node.GetAttribute(_KIND) in (None, "", "IMAGE")
+        return not is_image and not self.referenced.isdisjoint(images)
 
 
 def participants(scene: Any) -> list[Participant]:

@@ -139,6 +139,8 @@ def _remarks(item: RegisteredFrame, registrations: int) -> list[str]:
     if registrations > 1:
         # Its matrices are alternatives or mistakes, but no part of one product.
         found.append(f"{where} has {registrations} registrations where the standard has one; the first was taken.")
+    if any(image.frames for image in item.images):
+        found.append(f"{where} is for some frames of an image only; a transform is for all of it.")
     if item.is_registered_frame and not item.is_identity and not item.images:
         found.append(
             f"{where} moves the registered frame of reference itself, which contradicts the object; "

@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from pydicom.dataset import Dataset
 
-from dicombridge.belonging import images_of
+from dicombridge.belonging import frames_of_reference, images_of
 from dicombridge.errors import DicomBridgeError, ExportError
 from dicombridge.hierarchy import attributes_of_node
 from dicombridge.multiframe import read_header
 from dicombridge.references import Reference
-from dicombridge.registration.attributes import FIXED_ROLE, MOVING_ROLE, REGISTERED_FRAME, SOURCE_FRAME
+from dicombridge.registration.attributes import (
+    FIXED_ROLE,
+    MOVING_ROLE,
+    REGISTERED_FRAME,
+    REGISTRATION_ITEM,
+    SOURCE_FRAME,
+)
 from dicombridge.shadow import remembered
 from dicombridge.text import plain_text
 
@@ -138,6 +144,8 @@ def _own_moving(node: Any, database: Database | None) -> list[Side]:
     found = _merged(_side_of_node(one, database) for one in nodes)
     if frame and not any(side.frame_of_reference_uid == frame for side in found):
         return [_side_of_frame(frame, database)]
+    if not found and node.GetAttribute(REGISTRATION_ITEM):
+        return [Side()]  # its object names images only, which are not in the scene; they come back with its item
     return found
 
 
@@ -248,7 +256,7 @@ def _side_of_node(node: Any, database: Database | None) -> Side | None:
 def frame_of_node(node: Any) -> str:
     """Return the Frame of Reference UID that a node knows of, from its object's header or the subject hierarchy."""
     kept = remembered(node)
-    frame = plain_text(kept.get("FrameOfReferenceUID")) if kept is not None else ""
+    frame = next(iter(frames_of_reference(kept)), "") if kept is not None else ""  # structure sets have it further in
     if not frame and node.GetScene() is not None:
         frame = str(attributes_of_node(node.GetScene(), node).get("FrameOfReferenceUID") or "")
     return frame

@@ -156,6 +156,17 @@ def deformed(
     return item
 
 
+def series(**instances: Sequence[str]) -> list[Dataset]:
+    """Items of a Referenced Series Sequence, which an object needs that names images: ``series(s1=["1.2.3"])``."""
+    found = []
+    for number, uids in enumerate(instances.values(), start=1):
+        item = Dataset()
+        item.SeriesInstanceUID = f"1.2.3.9.{number}"
+        item.ReferencedInstanceSequence = [reference(uid) for uid in uids]
+        found.append(item)
+    return found
+
+
 def _object(sop_class: str, frame: str | None, values: dict[str, Any]) -> Dataset:
     ds = Dataset()
     ds.SOPClassUID, ds.SOPInstanceUID = sop_class, generate_uid()
