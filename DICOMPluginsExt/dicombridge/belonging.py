@@ -19,7 +19,7 @@ from dicombridge.text import plain_text
 if TYPE_CHECKING:
     from dicombridge.database import Database
 
-__all__ = ["Belonging", "frames_of_reference", "images_of"]
+__all__ = ["Belonging", "frames_of_content", "frames_of_reference", "images_of"]
 
 SOP_CLASS = "0008,0016"
 MODALITY = "0008,0060"
@@ -102,6 +102,18 @@ def frames_of_reference(header: Any) -> list[str]:
     found += [item.get("FrameOfReferenceUID") for item in header.get("ReferencedFrameOfReferenceSequence") or ()]
     found += [item.get("ReferencedFrameOfReferenceUID") for item in header.get("StructureSetROISequence") or ()]
     return list(dict.fromkeys(uid for uid in map(plain_text, found) if uid))
+
+
+def frames_of_content(header: Any) -> list[str]:
+    """Return the Frame of Reference UIDs in which the content of an object lies.
+
+    Of a structure set that says it, those of its regions: it may name others beside them, e.g. that which they were
+    drawn in. Else all that the object names.
+    """
+    regions = [
+        plain_text(one.get("ReferencedFrameOfReferenceUID")) for one in header.get("StructureSetROISequence") or ()
+    ]
+    return list(dict.fromkeys(filter(None, regions))) or frames_of_reference(header)
 
 
 def _names_image(reference: Reference) -> bool:

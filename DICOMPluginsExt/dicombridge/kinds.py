@@ -7,7 +7,8 @@ plugin base class in ``DICOMBridgeLib``::
     load(loadable, scene, database, progress=None, **options) -> list[vtkMRMLNode]
     export(nodes, directory, database=None, progress=None, **options) -> list[Path]     (where exports is True)
 
-The images come last, so that :func:`dicombridge.examine` lists them first: what is loaded later refers to them.
+The images come last, so that :func:`dicombridge.examine` lists them first: what is loaded later refers to them. The
+registrations come first, and are loaded last: with ``apply=True`` they move what is in the scene by then.
 Adding a kind: its room, one row here, one hook, its test file, CMake lines, a README row. A test holds these together.
 """
 
@@ -88,6 +89,51 @@ _RADIOTHERAPY = 0.99
 
 KINDS: tuple[Kind, ...] = (
     Kind(
+        name="DEFORM",
+        title="Deformable spatial registration",
+        module="deformation",
+        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.66.3"}),  # Deformable Spatial Registration Storage
+        node_classes=(
+            "vtkMRMLTransformNode",
+            "vtkMRMLGridTransformNode",
+            "vtkMRMLLinearTransformNode",
+            "vtkMRMLBSplineTransformNode",
+        ),
+        hook="DICOMBridgeRegistrationPlugin",
+        confidence=0.97,
+        competitor="SlicerRT 0.9",
+        exports=True,
+        export_hook="DICOMBridgeDeformationPlugin",
+    ),
+    Kind(
+        name="REG",
+        title="Spatial registration",
+        module="registration",
+        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.66.1"}),  # Spatial Registration Storage
+        node_classes=("vtkMRMLLinearTransformNode",),
+        hook="DICOMBridgeRegistrationPlugin",
+        confidence=0.97,
+        competitor="SlicerRT 0.9",
+        exports=True,
+    ),
+    Kind(
+        name="FID",
+        title="Spatial fiducials",
+        module="fiducials",
+        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.66.2"}),  # Spatial Fiducials Storage
+        node_classes=(
+            "vtkMRMLMarkupsFiducialNode",
+            "vtkMRMLMarkupsLineNode",
+            "vtkMRMLMarkupsCurveNode",
+            "vtkMRMLMarkupsClosedCurveNode",
+        ),
+        hook="DICOMBridgeRegistrationPlugin",
+        confidence=0.97,
+        competitor="SlicerRT 0.9, which does not load them",
+        exports=True,
+        export_hook="DICOMBridgeFiducialsPlugin",
+    ),
+    Kind(
         name="SEG",
         title="Segmentation",
         module="segmentation",
@@ -125,51 +171,6 @@ KINDS: tuple[Kind, ...] = (
         competitor="PETDICOM DICOMRWVMPlugin 0.90",
         exports=True,
         also_examines=_IMAGES,
-    ),
-    Kind(
-        name="FID",
-        title="Spatial fiducials",
-        module="fiducials",
-        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.66.2"}),  # Spatial Fiducials Storage
-        node_classes=(
-            "vtkMRMLMarkupsFiducialNode",
-            "vtkMRMLMarkupsLineNode",
-            "vtkMRMLMarkupsCurveNode",
-            "vtkMRMLMarkupsClosedCurveNode",
-        ),
-        hook="DICOMBridgeRegistrationPlugin",
-        confidence=0.97,
-        competitor="SlicerRT 0.9, which does not load them",
-        exports=True,
-        export_hook="DICOMBridgeFiducialsPlugin",
-    ),
-    Kind(
-        name="DEFORM",
-        title="Deformable spatial registration",
-        module="deformation",
-        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.66.3"}),  # Deformable Spatial Registration Storage
-        node_classes=(
-            "vtkMRMLTransformNode",
-            "vtkMRMLGridTransformNode",
-            "vtkMRMLLinearTransformNode",
-            "vtkMRMLBSplineTransformNode",
-        ),
-        hook="DICOMBridgeRegistrationPlugin",
-        confidence=0.97,
-        competitor="SlicerRT 0.9",
-        exports=True,
-        export_hook="DICOMBridgeDeformationPlugin",
-    ),
-    Kind(
-        name="REG",
-        title="Spatial registration",
-        module="registration",
-        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.66.1"}),  # Spatial Registration Storage
-        node_classes=("vtkMRMLLinearTransformNode",),
-        hook="DICOMBridgeRegistrationPlugin",
-        confidence=0.97,
-        competitor="SlicerRT 0.9",
-        exports=True,
     ),
     Kind(
         name="RTSECOND",

@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import bench_database
+import bench_deformation
 import bench_parametric_map
 import bench_segmentation
 import bench_structure_set
@@ -22,6 +23,7 @@ BENCHES = {
     "parametric-map": bench_parametric_map,
     "structure-set": bench_structure_set,
     "structure-set-export": bench_structure_set_export,
+    "deformation": bench_deformation,
     "database": bench_database,
 }
 

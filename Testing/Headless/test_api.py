@@ -29,7 +29,7 @@ def database(study: phantom.PhantomStudy) -> Iterator[Any]:
 
 def test_images_come_first_then_what_refers_to_them(database: Any) -> None:
     kinds = [loadable.kind for loadable in dicombridge.examine(database) if loadable.selected]
-    assert kinds == ["IMAGE"] * 5 + ["RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "DEFORM", "PM"] + ["SEG"] * 4
+    assert kinds == ["IMAGE"] * 5 + ["RTSTRUCT", "RTPLAN", "RTDOSE", "PM"] + ["SEG"] * 4 + ["REG", "DEFORM"]
 
 
 def test_references_of_a_treatment(study: phantom.PhantomStudy, database: Any) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
 from support.rt_structures import Drawing, Drawn, Images, circle, write_images, write_structure_set
 
 import dicombridge
-from dicombridge.belonging import Belonging, images_of
+from dicombridge.belonging import Belonging, frames_of_content, frames_of_reference, images_of
 from dicombridge.multiframe import read_header
 from dicombridge.references import Reference
 
@@ -110,3 +111,17 @@ def test_a_dose_belongs_to_no_dose(data: Path) -> None:
     database = dicombridge.open_folder(data / "rt" / "eclipse_breast")
     assert images_of(read_header(data / "rt/eclipse_breast/rtdose.dcm"), database).how != "instance"
     database.close()
+
+
+def test_content_lies_where_the_regions_lie() -> None:
+    """A structure set may name the frame that its regions were drawn in beside that of the regions."""
+    header = Dataset()
+    header.ReferencedFrameOfReferenceSequence = [Dataset(), Dataset()]
+    for item, uid in zip(header.ReferencedFrameOfReferenceSequence, ("1.2.1", "1.2.2"), strict=True):
+        item.FrameOfReferenceUID = uid
+    assert frames_of_content(header) == ["1.2.1", "1.2.2"]
+    region = Dataset()
+    region.ReferencedFrameOfReferenceUID = "1.2.2"
+    header.StructureSetROISequence = [region, region]
+    assert frames_of_content(header) == ["1.2.2"]
+    assert frames_of_reference(header) == ["1.2.1", "1.2.2"]

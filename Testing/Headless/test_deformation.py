@@ -38,6 +38,7 @@ from support.rt_structures import write_images
 from support.scenes import saved_and_read
 
 import dicombridge
+from dicombridge.cli.common import read_scene, save_scene
 from dicombridge.deformation.nodes import INTERPOLATION, restore_interpolation
 from dicombridge.deformation.undefined import UNDEFINED_COUNT, undefined_vectors
 from dicombridge.errors import UnsupportedError
@@ -183,6 +184,16 @@ def test_all_survives_in_a_scene_file(name: str, tmp_path: Path) -> None:
         assert {one: twin.GetAttribute(one) for one in node.GetAttributeNames()} == {
             one: node.GetAttribute(one) for one in node.GetAttributeNames()
         }
+
+
+def test_a_scene_that_is_read_interpolates_as_it_did(tmp_path: Path) -> None:
+    """Scene files are read as cubic; our reader of scenes brings the object's way back, without being asked."""
+    (item,) = CASES["oblique grid"]
+    (node,) = loaded(written(deformation([item]), tmp_path / "deform.dcm"))
+    again = read_scene(str(save_scene(node.scene_of_test, tmp_path / "scene.mrb")))
+    places = points_in(grid_of([item]))
+    twin = again.GetFirstNodeByName(node.GetName())
+    np.testing.assert_allclose(from_parent(twin, places), sampled(item, places), rtol=0, atol=1e-4)
 
 
 def test_cubic_interpolation_agrees_at_the_vectors(tmp_path: Path) -> None:

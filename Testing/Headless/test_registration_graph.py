@@ -261,7 +261,7 @@ def test_structure_sets_say_their_frame_in_a_sequence(tmp_path: Path, scene: Any
     nodes = dicombridge.load(tmp_path, scene=scene)
     applied = dicombridge.apply_registration(nodes)
     moved_classes = {node.GetClassName() for node, _ in applied.moved}
-    assert moved_classes == {"vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode"}
+    assert moved_classes == {"vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode", "vtkMRMLModelNode"}  # its contours
 
 
 # --- Chains --------------------------------------------------------------------------------------------------------

@@ -260,12 +260,30 @@ def test_below_a_registration_it_lies_in_the_registered_frame(tmp_path: Path, ki
     node.SetAndObserveTransformNodeID(transform.GetID())
     path = exported(node, kind, tmp_path, **options)
     assert frames_of(path) == {FIXED}
+    lps = lps_of_volume(image)
+    k, j, i = np.nonzero(small_mask(image))
+    box = (lps @ np.stack([i, j, k, np.ones_like(i)]))[:3].T.mean(axis=0)
+    expected = applied(TILT, np.array([MARK if kind == "FID" else box]))[0]
+    tolerance = {"FID": 1e-4, "RTSTRUCT": 1.0}.get(kind, 0.5)  # mm; voxels are of 3 x 4 x 5 mm
+    assert np.abs(centre_of_file(path, kind) - expected).max() < tolerance
+
+
+def centre_of_file(path: Path, kind: str) -> Points:
+    """LPS centre of what a file holds: of voxels, of contours or of points."""
     if kind == "SEG":
-        found = next(iter(points_of_file(path).values()))
-        lps = lps_of_volume(image)
-        k, j, i = np.nonzero(small_mask(image))
-        expected = applied(TILT, (lps @ np.stack([i, j, k, np.ones_like(i)]))[:3].T)
-        assert np.abs(found.mean(axis=0) - expected.mean(axis=0)).max() < 0.5
+        (points,) = points_of_file(path).values()
+    elif kind in ("PM", "RTDOSE"):
+        values, places = placed_voxels(path)
+        points = places[values > 0.5 * values.max()]
+    else:
+        contours = [element.value for element in pydicom.dcmread(path).iterall() if element.keyword == "ContourData"]
+        points = np.concatenate([np.array(one, dtype=float).reshape(-1, 3) for one in contours])
+        points = np.stack([points.min(axis=0), points.max(axis=0)])  # points of contours are not evenly spread
+    return np.asarray(points.mean(axis=0))
+
+
+MARK = (-1.0, -2.0, 3.0)
+"""LPS."""
 
 
 TILT = np.array([[0.9950041653, -0.0998334166, 0, 4.0], [0.0998334166, 0.9950041653, 0, -3.0], [0, 0, 1, 5.0],
@@ -288,7 +306,7 @@ def made_on(study: Study, image: Any, kind: str) -> Any:
         return node
     if kind == "FID":
         node = study.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Marks")
-        node.AddControlPoint(1.0, 2.0, 3.0)
+        node.AddControlPoint(*(MARK * FLIP))
         node.SetAndObserveNodeReferenceID("referenceImageGeometryRef", image.GetID())
         node.SetNthControlPointAssociatedNodeID(0, image.GetID())
         return node

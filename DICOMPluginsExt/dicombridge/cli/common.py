@@ -224,6 +224,7 @@ def tell_warnings(loadables: Iterable[Any]) -> None:
 def read_scene(path: str) -> Any:
     """Return the scene in an ``.mrb`` or ``.mrml`` file."""
     import dicombridge
+    from dicombridge.deformation.nodes import restore_interpolation
 
     if not Path(path).is_file():
         raise UnreadableError(path, "there is no such file.")
@@ -237,6 +238,8 @@ def read_scene(path: str) -> Any:
         done = scene.ReadFromMRB(str(Path(path).resolve()))
     if not done:
         raise UnreadableError(path, "this is not a scene that can be read (.mrb or .mrml).")
+    for number in range(scene.GetNumberOfNodesByClass("vtkMRMLTransformNode")):
+        restore_interpolation(scene.GetNthNodeByClass(number, "vtkMRMLTransformNode"))
     return scene
 
 

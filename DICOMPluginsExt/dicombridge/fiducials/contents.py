@@ -17,9 +17,10 @@ from dicombridge.fiducials.kept import (
     kept_others,
     kept_set,
 )
-from dicombridge.fiducials.positions import SAME_MM, control_points, fixed_frame_of_reference, reference_volume
+from dicombridge.fiducials.positions import SAME_MM, control_points, reference_volume
 from dicombridge.fiducials.shapes import CLOUD, contour_points, fits, shape_of_class
 from dicombridge.output.source import Source, find_source, frame_of_reference, known_attributes
+from dicombridge.registration.leading import frame_led_into
 from dicombridge.shadow import remembered
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _frame_of(
 ) -> str:
     """Return the frame of reference in which the node's points are written."""
     if source is None:
-        fixed = fixed_frame_of_reference(node)
+        fixed = frame_led_into(node)
         if fixed:
             return fixed
         if kept is not None and kept.frame_of_reference_uid:

@@ -8,14 +8,11 @@ import numpy as np
 
 from dicombridge.errors import ExportError
 from dicombridge.geometry import lps_ras_points, plausible
-from dicombridge.hierarchy import attributes_of_node
-from dicombridge.registration.attributes import FIXED_ROLE, REGISTERED_FRAME
-from dicombridge.shadow import remembered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SAME_MM", "control_points", "fixed_frame_of_reference", "reference_volume"]
+__all__ = ["SAME_MM", "control_points", "reference_volume"]
 
 LINEAR = 0
 """``vtkCurveGenerator::CURVE_TYPE_LINEAR_SPLINE``: the curve is the straight lines between its control points."""
@@ -78,20 +75,3 @@ def reference_volume(node: Any) -> Any:
     if volume is None and scene is not None and node.GetNumberOfControlPoints():
         volume = scene.GetNodeByID(str(node.GetNthControlPointAssociatedNodeID(0) or ""))
     return volume if volume is not None and volume.IsA("vtkMRMLVolumeNode") else None
-
-
-def fixed_frame_of_reference(node: Any) -> str:
-    """Return the Frame of Reference UID into which a node's transforms lead, as far as they say; else an empty text."""
-    transform = node.GetParentTransformNode()
-    while transform is not None and transform.GetParentTransformNode() is not None:
-        transform = transform.GetParentTransformNode()
-    if transform is None:
-        return ""
-    named = str(transform.GetAttribute(REGISTERED_FRAME) or "")
-    fixed = transform.GetNodeReference(FIXED_ROLE)
-    if named or fixed is None:
-        return named
-    header = remembered(fixed)
-    known = attributes_of_node(fixed.GetScene(), fixed) if fixed.GetScene() is not None else {}
-    uid = header.get("FrameOfReferenceUID") if header is not None else None
-    return str(uid or known.get("FrameOfReferenceUID") or "")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from dicombridge.belonging import frames_of_reference
+from dicombridge.belonging import frames_of_content
 from dicombridge.shadow import HEADER_ATTRIBUTE, remembered
 
 __all__ = ["Participant", "participants", "volumes_of"]
@@ -14,6 +14,8 @@ __all__ = ["Participant", "participants", "volumes_of"]
 _FRAME = "DICOM.FrameOfReferenceUID"
 _KIND = "DICOMBridge.Kind"
 _REFERENCED = "DICOM.ReferencedInstanceUIDs"
+_OWN_ROLES = "DICOMBridge."
+"""How roles begin by which a node refers to others of its object, e.g. a structure set to its points and contours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,9 @@ def participants(scene: Any) -> list[Participant]:
     hierarchy = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
     if hierarchy is None:
         return []
-    return [_participant(hierarchy, node) for node in _placed_nodes(scene)]
+    found = [_participant(hierarchy, node) for node in _placed_nodes(scene)]
+    wholes = {part.GetID(): one for one in found for part in _parts(one.node)}
+    return [_as_its_whole(one, wholes.get(one.node.GetID())) for one in found]
 
 
 def volumes_of(found: Collection[Participant], frame: str, images: Collection[str] = ()) -> list[Any]:
@@ -73,6 +77,20 @@ def _placed_nodes(scene: Any) -> Iterator[Any]:
             yield node
 
 
+def _parts(node: Any) -> Iterator[Any]:
+    """Yield the nodes that were made of the same object as a node, and are of its series without saying so."""
+    for place in range(node.GetNumberOfNodeReferenceRoles()):
+        role = node.GetNthNodeReferenceRole(place) or ""
+        for number in range(node.GetNumberOfNodeReferences(role) if role.startswith(_OWN_ROLES) else 0):
+            part = node.GetNthNodeReference(role, number)
+            if part is not None:
+                yield part
+
+
+def _as_its_whole(one: Participant, whole: Participant | None) -> Participant:
+    return one if whole is None or one.frames or one.instances else replace(whole, node=one.node)
+
+
 def _participant(hierarchy: Any, node: Any) -> Participant:
     frame, instances, referenced = "", "", ""
     item = hierarchy.GetItemByDataNode(node)
@@ -87,6 +105,6 @@ def _participant(hierarchy: Any, node: Any) -> Participant:
 
 
 def _frames_of_header(node: Any) -> tuple[str, ...]:
-    """Return what the remembered object names; structure sets say their frames in sequences only."""
+    """Return what the remembered object says; structure sets say their frames in sequences only."""
     header = remembered(node) if node.GetAttribute(HEADER_ATTRIBUTE) else None
-    return tuple(frames_of_reference(header)) if header is not None else ()
+    return tuple(frames_of_content(header)) if header is not None else ()

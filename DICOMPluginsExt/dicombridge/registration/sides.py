@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydicom.dataset import Dataset
 
-from dicombridge.belonging import frames_of_reference, images_of
+from dicombridge.belonging import frames_of_content, images_of
 from dicombridge.errors import DicomBridgeError, ExportError
 from dicombridge.hierarchy import attributes_of_node
 from dicombridge.multiframe import read_header
@@ -256,7 +256,7 @@ def _side_of_node(node: Any, database: Database | None) -> Side | None:
 def frame_of_node(node: Any) -> str:
     """Return the Frame of Reference UID that a node knows of, from its object's header or the subject hierarchy."""
     kept = remembered(node)
-    frame = next(iter(frames_of_reference(kept)), "") if kept is not None else ""  # structure sets have it further in
+    frame = next(iter(frames_of_content(kept)), "") if kept is not None else ""  # structure sets have it further in
     if not frame and node.GetScene() is not None:
         frame = str(attributes_of_node(node.GetScene(), node).get("FrameOfReferenceUID") or "")
     return frame
