@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from dicombridge.errors import ExportError, UnreadableError, UnsupportedError
 from dicombridge.kinds import KINDS, Kind, kind_named, kinds_of_node_class, kinds_that_examine
 from dicombridge.loadable import Loadable, chosen
+from dicombridge.progress import Progress, part
 from dicombridge.scene import default_database, default_scene, in_application, transaction
+from dicombridge.tags import SOP_CLASS_UID
 from dicombridge.tolerance import naming, quiet
 
 if TYPE_CHECKING:
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["examine", "export", "load"]
 
-Progress = Callable[[float, str], None]
-
-SOP_CLASS = "0008,0016"
 KIND_ATTRIBUTE = "DICOMBridge.Kind"
 """Node attribute: name of the kind that a node was loaded as, which it is exported as again."""
 
@@ -68,7 +67,7 @@ def _all_series(database: Database) -> list[str]:
 def _examine_series(files: Sequence[str], database: Database) -> list[Loadable]:
     by_kind: dict[str, list[str]] = {}
     for file in files:
-        for kind in kinds_that_examine(database.fileValue(file, SOP_CLASS)):
+        for kind in kinds_that_examine(database.fileValue(file, SOP_CLASS_UID)):
             by_kind.setdefault(kind.name, []).append(file)
     with quiet():
         loadables = [
@@ -125,10 +124,10 @@ def load(
             nodes: list[Any] = []
             for number, loadable in enumerate(loadables):
                 room = kind_named(loadable.kind).room
-                part = _part(progress, number, len(loadables))
+                tell = part(progress, number / len(loadables), 1 / len(loadables))
                 with naming(loadable.files), quiet():
                     known = _options_of(room, options)
-                    loaded = room.load(loadable, scene, database, part, **{**loadable.options, **known})
+                    loaded = room.load(loadable, scene, database, tell, **{**loadable.options, **known})
                 for node in loaded:
                     if not node.GetAttribute(
                         KIND_ATTRIBUTE
@@ -182,13 +181,6 @@ def _without_repeats(loadables: Iterable[Loadable], options: dict[str, Any]) -> 
 def _keep_scene(nodes: Sequence[Any], scene: Any) -> None:
     """Keep a scene that nobody else holds; a node that holds its scene is never freed, so only such a scene."""
     nodes[0].dicombridge_scene = scene
-
-
-def _part(progress: Progress | None, number: int, count: int) -> Progress | None:
-    if progress is None or count == 1:
-        return progress
-    whole = progress
-    return lambda fraction, message: whole((number + fraction) / count, message)
 
 
 def _loadables_of(
@@ -258,7 +250,7 @@ def _some(what: object, found: list[Loadable], database: Database, series: Itera
     files = [file for uid in series for file in database.filesForSeries(uid)]
     if not files:
         raise UnreadableError(what, "holds no DICOM object that could be read.")
-    classes = sorted({database.fileValue(file, SOP_CLASS) for file in files})
+    classes = sorted({database.fileValue(file, SOP_CLASS_UID) for file in files})
     raise UnsupportedError(f"{what}: nothing in it can be loaded; its SOP classes are {', '.join(classes)}.")
 
 

@@ -14,17 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dicombridge.kinds import kind_named
 from dicombridge.references import Reference, references_of
+from dicombridge.tags import FRAME_OF_REFERENCE_UID, MODALITY, PATIENT_ID, SOP_CLASS_UID
 from dicombridge.text import plain_text
 
 if TYPE_CHECKING:
     from dicombridge.database import Database
 
 __all__ = ["Belonging", "frames_of_content", "frames_of_reference", "images_of"]
-
-SOP_CLASS = "0008,0016"
-MODALITY = "0008,0060"
-PATIENT_ID = "0010,0020"
-FRAME_OF_REFERENCE = "0020,0052"
 
 How = Literal["instance", "series", "frame of reference", "none"]
 
@@ -126,12 +122,12 @@ def _by_instance(
     counts: Counter[str] = Counter()
     for reference in references:
         file = database.fileForInstance(reference.sop_instance_uid) if reference.sop_instance_uid else ""
-        if file and database.fileValue(file, SOP_CLASS) in kind_named("IMAGE").sop_classes:
+        if file and database.fileValue(file, SOP_CLASS_UID) in kind_named("IMAGE").sop_classes:
             counts[database.seriesForFile(file)] += 1
     if not counts:
         return None
     series = sorted(counts, key=lambda uid: (-counts[uid], *_rank(uid, database)))
-    frame = _value(series[0], FRAME_OF_REFERENCE, database)
+    frame = _value(series[0], FRAME_OF_REFERENCE_UID, database)
     warning = ""
     if frame and frames and frame not in frames:
         warning = (
@@ -162,7 +158,7 @@ def _by_frame_of_reference(
     found = [
         uid
         for uid in dict.fromkeys(_all_series(database))  # a study with two Patient IDs is below both
-        if _is_image(uid, database) and _value(uid, FRAME_OF_REFERENCE, database) in frames
+        if _is_image(uid, database) and _value(uid, FRAME_OF_REFERENCE_UID, database) in frames
     ]
     if not found:
         return None
@@ -199,7 +195,7 @@ def _all_series(database: Database) -> Iterable[str]:
 
 
 def _is_image(series: str, database: Database) -> bool:
-    return _value(series, SOP_CLASS, database) in kind_named("IMAGE").sop_classes
+    return _value(series, SOP_CLASS_UID, database) in kind_named("IMAGE").sop_classes
 
 
 def _rank(series: str, database: Database) -> tuple[bool, int, str]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from dicombridge.errors import GeometryError
 if TYPE_CHECKING:
     from highdicom import VolumeGeometry
     from numpy.typing import NDArray
+
+    Grid: TypeAlias = "VolumeGeometry | SlantedGrid"
+    """Where voxels lie, upright or slanted; a name for annotations."""
 
 __all__ = [
     "DIRECTION_TOLERANCE",

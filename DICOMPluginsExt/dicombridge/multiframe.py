@@ -23,6 +23,7 @@ from dicombridge.part10 import (
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
+    PER_FRAME_GROUPS,
     Buffer,
     Layout,
     NeedsPydicom,
@@ -35,7 +36,6 @@ from dicombridge.shadow import LONGEST_BINARY, NOT_REMEMBERED, bytes_to_text
 
 __all__ = ["MultiFrame", "open_multiframe", "read_header"]
 
-PER_FRAME_GROUPS = 0x52009230
 PIXEL_DATA_TAGS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
 """The three elements that pixels may be in (PS3.3 C.7.6.3, C.7.6.24, C.7.6.25), and their keywords."""
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})

@@ -16,7 +16,7 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataset import Dataset
 
 from dicombridge.errors import UnreadableError
-from dicombridge.part10 import Buffer, NeedsPydicom, TruncatedError, elements, items
+from dicombridge.part10 import PER_FRAME_GROUPS, Buffer, NeedsPydicom, TruncatedError, elements, items
 
 if TYPE_CHECKING:
     from dicombridge.database import Database
@@ -55,7 +55,7 @@ They are not walked; a Segment Sequence alone can be longer than all the rest of
 """
 
 
-_SKIPPED = frozenset({*(tag_for_keyword(keyword) for keyword in NOT_NEEDED), 0x52009230})
+_SKIPPED = frozenset({*(tag_for_keyword(keyword) for keyword in NOT_NEEDED), PER_FRAME_GROUPS})
 
 
 @dataclass(frozen=True)

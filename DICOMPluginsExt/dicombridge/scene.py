@@ -11,7 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["default_database", "default_scene", "in_application", "new_scene", "transaction", "use_application"]
+__all__ = [
+    "default_database",
+    "default_scene",
+    "in_application",
+    "new_scene",
+    "register_converters",
+    "transaction",
+    "use_application",
+]
 
 _application: dict[str, Callable[[], Any]] = {}
 
@@ -39,8 +47,8 @@ def default_database() -> Any | None:
 def new_scene() -> Any:
     """Return an empty ``vtkMRMLScene`` that knows all that the library uses.
 
-    Outside Slicer a bare ``vtkMRMLScene()`` can neither convert segmentations nor read an ``.mrb``: the module
-    logic that registers the converters, and the manager of cached files, are set here.
+    Outside Slicer a bare ``vtkMRMLScene()`` can neither convert segmentations nor read an ``.mrb``: the module logic
+    that registers the converters, the nodes that no module registers, and the manager of cached files are set here.
     """
     import slicer
 
@@ -55,8 +63,7 @@ def new_scene() -> Any:
     # Without it a scene cannot write or read points and curves. Slicer's markups logic, which registers it there, wants
     # a selection node.
     scene.RegisterNodeClass(slicer.vtkMRMLMarkupsJsonStorageNode())
-    logic = slicer.vtkSlicerSegmentationsModuleLogic()
-    logic.SetMRMLScene(scene)
+    logic = segmentations_logic(scene)
     scene.RegisterNodeClass(slicer.vtkMRMLSequenceBrowserNode())  # the scene knows sequences, but not their browsers
     # The scene owns none of these: without this they end with this function.
     scene.dicombridge_keeps = (cache, data_io)
@@ -67,6 +74,32 @@ def new_scene() -> Any:
 
 def _let_go(logic: Any) -> None:
     """End a logic together with its scene: this call's argument is all that holds it."""
+
+
+def segmentations_logic(scene: Any) -> Any:
+    """Return the segmentations module's logic for a scene.
+
+    It registers the converters between representations, with every scene anew; those that there were already are taken
+    back, because a search through hundreds of equal rules takes minutes.
+    """
+    import slicer
+
+    factory = slicer.vtkSegmentationConverterFactory.GetInstance()
+    before = len(factory.GetConverterRules())
+    logic = slicer.vtkSlicerSegmentationsModuleLogic()
+    logic.SetMRMLScene(scene)
+    if before:
+        for rule in factory.GetConverterRules()[before:]:
+            factory.UnregisterConverterRule(rule)
+    return logic
+
+
+def register_converters() -> None:
+    """Let segmentations change their representations, where neither Slicer nor a scene of ours has seen to it."""
+    import slicer
+
+    if not slicer.vtkSegmentationConverterFactory.GetInstance().GetConverterRules():
+        segmentations_logic(slicer.vtkMRMLScene())
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from dicombridge.attribute_values import items_of, value_of
 from dicombridge.errors import UnreadableError
 from dicombridge.kinds import kind_named
 from dicombridge.loadable import Loadable
+from dicombridge.progress import Progress
 from dicombridge.tables import Column, add_table
 from dicombridge.text import one_line
 from dicombridge.tolerance import reading
@@ -35,9 +36,9 @@ __all__ = [
     "field_columns",
     "load_tables",
     "plan_uids",
+    "sequence_table",
 ]
 
-Progress = Callable[[float, str], None]
 Chain = tuple[Dataset, ...]
 AttributeRow = tuple[str, object, str]
 
@@ -112,6 +113,11 @@ def field_columns(rows: Sequence[Chain], fields: Sequence[Field]) -> list[Column
         if number == 0 or any(value is not None for value in values):
             columns.append(Column(field.title, values, field.unit, _attribute_name(field.keyword)))
     return columns
+
+
+def sequence_table(title: str, dataset: Dataset, keywords: Sequence[str], fields: Sequence[Field]) -> Table:
+    """Return the table of the items of nested sequences (:func:`chains`), an item a row."""
+    return Table(title, field_columns(list(chains(dataset, *keywords)), fields))
 
 
 def attribute_rows(dataset: Dataset, fields: Sequence[Field]) -> list[AttributeRow]:

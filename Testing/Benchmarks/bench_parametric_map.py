@@ -8,20 +8,32 @@ volume nodes and an open folder of images, or arrays and images in memory.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_segmentation import LIBRARY, REPETITIONS, Row, _peak, ct_series
+from common import (
+    SIZE,
+    SLICES,
+    SUPPORT,
+    Row,
+    Target,
+    bytes_of,
+    ct_series,
+    in_process,
+    main,
+    make,
+    peak,
+    print_rows,
+    print_targets,
+    row_of,
+    times_faster,
+)
 
-SLICES, SIZE, CHANNELS = 300, 512, 4
+CHANNELS = 4
 
 
 def channel(number: int, slices: int) -> np.ndarray:
@@ -33,7 +45,7 @@ def channel(number: int, slices: int) -> np.ndarray:
 
 def make_map(directory: Path, scale: float) -> None:
     """Write the map as highdicom lays it out: channels alternate frame by frame, each with its own mapping."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "Headless"))
+    sys.path.insert(0, str(SUPPORT))
     from support.pm_objects import MapFrame, mapping_item, parametric_map, write
 
     slices = max(12, round(SLICES * scale))
@@ -62,20 +74,20 @@ def load_ours(directory: Path) -> dict[str, Any]:
 
     scene = dicombridge.new_scene()
     loadable = Loadable(files=[str(directory / "map.dcm")], name="map", kind="PM")
-    before = _peak()
+    before = peak()
     start = time.perf_counter()
     nodes = dicombridge.load(loadable, scene=scene)
     seconds = time.perf_counter() - start
-    peak = _peak()
+    highest = peak()
     sums = [_check(vtk_to_numpy(node.GetImageData().GetPointData().GetScalars())) for node in nodes]
-    return {"seconds": seconds, "peak": peak, "before": before, "sums": sums}
+    return {"seconds": seconds, "peak": highest, "before": before, "sums": sums}
 
 
 def load_highdicom(directory: Path) -> dict[str, Any]:
     """highdicom's imread, its frames sorted into one array a channel, and its geometry."""
     import highdicom as hd
 
-    before = _peak()
+    before = peak()
     start = time.perf_counter()
     image = hd.imread(directory / "map.dcm")
     frames = image.pixel_array
@@ -89,7 +101,7 @@ def load_highdicom(directory: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     return {
         "seconds": seconds,
-        "peak": _peak(),
+        "peak": peak(),
         "before": before,
         "sums": [_check(volume.reshape(-1)) for volume in volumes],
     }
@@ -97,11 +109,11 @@ def load_highdicom(directory: Path) -> dict[str, Any]:
 
 def floor(directory: Path) -> dict[str, Any]:
     """Reading the file into one array: what no loader can be below."""
-    before = _peak()
+    before = peak()
     start = time.perf_counter()
     content = np.fromfile(directory / "map.dcm", dtype=np.uint8)
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "peak": _peak(), "before": before, "sums": [float(content[-1])]}
+    return {"seconds": seconds, "peak": peak(), "before": before, "sums": [float(content[-1])]}
 
 
 def export_ours(directory: Path) -> dict[str, Any]:
@@ -118,7 +130,7 @@ def export_ours(directory: Path) -> dict[str, Any]:
     nodes = [_node(scene, channel(number, slices), vtk_matrix(matrix)) for number in range(CHANNELS)]
     database = dicombridge.open_folder(directory / "ct")
     files = [database.fileForInstance(uid) for uid in database.instancesForSeries(_series(database))]
-    before = _peak()
+    before = peak()
     start = time.perf_counter()
     (path,) = dicombridge.export(nodes, directory / "ours", kind="PM", database=database, source=files)
     return _written(path, start, before)
@@ -158,7 +170,7 @@ def export_highdicom(directory: Path) -> dict[str, Any]:
         [hd.pm.RealWorldValueMapping(f"M{number}", f"Map {number}", units, (-1e6, 1e6), slope=1.0, intercept=0.0)]
         for number in range(CHANNELS)
     ]
-    before = _peak()
+    before = peak()
     start = time.perf_counter()
     dataset = hd.pm.ParametricMap(
         images, pixels, hd.UID(), 1, hd.UID(), 1, "Acme", "Mapper", "1", "1", False, mappings,
@@ -172,28 +184,17 @@ def _written(path: Path, start: float, before: int) -> dict[str, Any]:
     """Return the figures of an export, and for each channel the sum of what is in the file."""
     import pydicom
 
-    seconds, peak = time.perf_counter() - start, _peak()
+    seconds, highest = time.perf_counter() - start, peak()
     dataset = pydicom.dcmread(path)
     frames = np.frombuffer(dataset.FloatPixelData, np.float32).reshape(-1, SIZE * SIZE)
     labels = [str(g.RealWorldValueMappingSequence[0].LUTLabel) for g in dataset.PerFrameFunctionalGroupsSequence]
     sums = [_check(frames[[other == label for other in labels]]) for label in dict.fromkeys(labels)]
     path.unlink()
-    return {"seconds": seconds, "peak": peak, "before": before, "sums": sums}
+    return {"seconds": seconds, "peak": highest, "before": before, "sums": sums}
 
 
 def _check(voxels: np.ndarray) -> float:
     return float(voxels.sum(dtype=np.float64))
-
-
-def _in_process(function: Any, directory: Path) -> dict[str, Any]:
-    """Run a contestant in a new process; the best of a few runs counts, of each alike."""
-    environment = {**os.environ, "PYTHONPATH": str(LIBRARY), "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, __file__, function.__name__, str(directory)]
-    results = []
-    for _ in range(REPETITIONS):
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
-        results.append(json.loads(output.splitlines()[-1]))
-    return min(results, key=lambda result: result["seconds"])
 
 
 CONTESTANTS = (floor, load_ours, load_highdicom, export_ours, export_highdicom)
@@ -206,17 +207,16 @@ def run(scale: float = 1.0) -> dict[str, Any]:
     """Run all contestants and return their figures."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        subprocess.run([sys.executable, __file__, "make_map", name, str(scale)], check=True)
+        make(make_map, directory, scale)
         slices = max(12, round(SLICES * scale))
         expected = [_check(channel(number, slices).reshape(-1)) for number in range(CHANNELS)]
         rows = []
         for function in CONTESTANTS:
-            result = _in_process(function, directory)
+            result = in_process(function, directory)
             if function is not floor and not np.allclose(result["sums"], expected, rtol=1e-9):
                 raise RuntimeError(f"{function.__name__} has other values: {result['sums']}, not {expected}")
             discipline, _, name = function.__name__.rpartition("_")
-            megabytes = result["peak"] - result["before"]
-            rows.append(Row(discipline or "load", name, result["seconds"], megabytes))
+            rows.append(row_of(discipline or "load", name, result))
         return {"rows": rows, "frames": slices * CHANNELS, "bytes": 4 * slices * CHANNELS * SIZE * SIZE}
 
 
@@ -225,38 +225,16 @@ def report(result: dict[str, Any]) -> bool:
     rows: list[Row] = result["rows"]
     size = result["bytes"]
     print(f"\nParametric map: {CHANNELS} channels, {result['frames']} frames of float32; {size / 1e6:.0f} MB")
-    print(f"{'':8}{'':14}{'seconds':>9}{'peak MB':>10}{'of ours':>9}")
-    ours = {row.discipline: row for row in rows if row.name == "ours"}
-    for row in rows:
-        ratio = row.seconds / ours[row.discipline].seconds
-        print(f"{row.discipline:8}{row.name:14}{row.seconds:9.2f}{row.megabytes / 1e6:10.0f}{ratio:8.1f}x  {row.note}")
-    seconds = {(row.discipline, row.name): row.seconds for row in rows}
-    targets = [
-        ("load, times faster than highdicom", seconds["load", "highdicom"] / seconds["load", "ours"], 1.0, True),
-        ("load, peak over bytes of data", ours["load"].megabytes / size, 1.3, False),
-        ("export, times faster than highdicom", seconds["export", "highdicom"] / seconds["export", "ours"], 1.0, True),
-        ("export, peak over bytes of data", ours["export"].megabytes / size, 1.3, False),
-    ]
-    missed = False
-    for name, value, target, at_least in targets:
-        reached = value >= target if at_least else value <= target
-        missed = missed or not reached
-        outcome = f"target {'>=' if at_least else '<='} {target:g}  {'reached' if reached else 'MISSED'}"
-        print(f"{name:42}{value:7.2f}  {outcome}")
-    return missed
-
-
-def main() -> None:
-    """Make the map or run one contestant (called by :func:`run`), or the match."""
-    contestants = {one.__name__: one for one in CONTESTANTS}
-    if len(sys.argv) == 4 and sys.argv[1] == "make_map":
-        warnings.simplefilter("ignore")
-        make_map(Path(sys.argv[2]), float(sys.argv[3]))
-    elif len(sys.argv) == 3 and sys.argv[1] in contestants:
-        print(json.dumps(contestants[sys.argv[1]](Path(sys.argv[2]))))
-    else:
-        sys.exit(report(run(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0)))
+    print_rows(rows)
+    return print_targets(
+        [
+            Target("load, times faster than highdicom", times_faster(rows, "load", "highdicom"), 1.0),
+            Target("load, peak over bytes of data", bytes_of(rows, "load") / size, 1.3, at_least=False),
+            Target("export, times faster than highdicom", times_faster(rows, "export", "highdicom"), 1.0),
+            Target("export, peak over bytes of data", bytes_of(rows, "export") / size, 1.3, at_least=False),
+        ]
+    )
 
 
 if __name__ == "__main__":
-    main()
+    main(make_map, CONTESTANTS, run, report)

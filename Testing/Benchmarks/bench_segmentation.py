@@ -7,33 +7,33 @@ dcmqi, a program, they are those of the process.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import sysconfig
 import tempfile
 import time
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import (
+    SIZE,
+    SLICES,
+    Row,
+    Target,
+    bytes_of,
+    ct_series,
+    in_process,
+    main,
+    make,
+    peak,
+    print_rows,
+    print_targets,
+    program,
+    row_of,
+    times_faster,
+)
 
-SLICES, SIZE, ORGANS = 300, 512, 104
-REPETITIONS = 3
-LIBRARY = Path(__file__).parents[2] / "DICOMPluginsExt"
-
-
-@dataclass
-class Row:
-    """One contestant in one discipline."""
-
-    discipline: str
-    name: str
-    seconds: float
-    megabytes: float
-    note: str = ""
+ORGANS = 104
 
 
 # --- The object ----------------------------------------------------------------------------------------------------
@@ -56,41 +56,6 @@ def touching_organs(scale: float) -> np.ndarray:
     for axis in range(3):
         labels = np.repeat(labels, step, axis)
     return np.ascontiguousarray(labels[:slices])
-
-
-def ct_series(directory: Path, slices: int) -> list[Path]:
-    """Write the source images."""
-    import pydicom
-    from pydicom.uid import generate_uid
-
-    directory.mkdir()
-    study, series, frame_of_reference = generate_uid(), generate_uid(), generate_uid()
-    paths = []
-    for number in range(slices):
-        dataset = pydicom.Dataset()
-        dataset.file_meta = pydicom.dataset.FileMetaDataset()
-        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
-        dataset.FrameOfReferenceUID, dataset.PositionReferenceIndicator = frame_of_reference, ""
-        dataset.PatientName, dataset.PatientID = "Bench^Mark", "B1"
-        dataset.PatientBirthDate, dataset.PatientSex = "", "O"
-        dataset.StudyDate, dataset.StudyTime, dataset.AccessionNumber, dataset.StudyID = "20260101", "120000", "", "1"
-        dataset.ReferringPhysicianName, dataset.Manufacturer = "", "bench"
-        dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = "CT", 1, number + 1
-        dataset.ImagePositionPatient = [-200, -200, number * 2.5]
-        dataset.ImageOrientationPatient, dataset.PixelSpacing = [1, 0, 0, 0, 1, 0], [0.8, 0.8]
-        dataset.SliceThickness, dataset.Rows, dataset.Columns = 2.5, SIZE, SIZE
-        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
-        dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 1
-        dataset.PhotometricInterpretation = "MONOCHROME2"
-        dataset.RescaleIntercept, dataset.RescaleSlope = 0, 1
-        dataset.PixelData = bytes(2 * SIZE * SIZE)
-        path = directory / f"{number:03d}.dcm"
-        dataset.save_as(path, enforce_file_format=True)
-        paths.append(path)
-    return paths
 
 
 def segment_descriptions() -> list[Any]:
@@ -173,7 +138,7 @@ def load_ours(directory: Path) -> dict[str, Any]:
 
     scene = dicombridge.new_scene()
     loadable = Loadable(files=[str(directory / "seg.dcm")], name="seg", kind="SEG")
-    before = _peak()
+    before = peak()
     start = time.perf_counter()
     nodes = dicombridge.load(loadable, scene=scene)
     seconds = time.perf_counter() - start
@@ -181,21 +146,21 @@ def load_ours(directory: Path) -> dict[str, Any]:
     image = node.GetSegmentation().GetNthSegment(0).GetRepresentation("Binary labelmap")
     from vtkmodules.util.numpy_support import vtk_to_numpy
 
-    peak = _peak()
+    highest = peak()
     voxels = int(np.count_nonzero(vtk_to_numpy(image.GetPointData().GetScalars())))
-    return {"seconds": seconds, "peak": peak, "before": before, "voxels": voxels}
+    return {"seconds": seconds, "peak": highest, "before": before, "voxels": voxels}
 
 
 def load_highdicom(directory: Path) -> dict[str, Any]:
     """highdicom's segread and get_volume."""
     import highdicom as hd
 
-    before = _peak()
+    before = peak()
     start = time.perf_counter()
     seg = hd.seg.segread(directory / "seg.dcm")
     volume = seg.get_volume(combine_segments=True)
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "peak": _peak(), "before": before, "voxels": int(np.count_nonzero(volume.array))}
+    return {"seconds": seconds, "peak": peak(), "before": before, "voxels": int(np.count_nonzero(volume.array))}
 
 
 def floor(directory: Path) -> dict[str, Any]:
@@ -207,7 +172,7 @@ def floor(directory: Path) -> dict[str, Any]:
     total = 0
     for frame in packed:
         total += int(np.unpackbits(frame, bitorder="little")[0])
-    return {"seconds": time.perf_counter() - start, "peak": _peak(), "before": 0, "voxels": total}
+    return {"seconds": time.perf_counter() - start, "peak": peak(), "before": 0, "voxels": total}
 
 
 def export_ours(directory: Path) -> dict[str, Any]:
@@ -218,11 +183,11 @@ def export_ours(directory: Path) -> dict[str, Any]:
     scene = dicombridge.new_scene()
     loadable = next(one for one in dicombridge.examine(database) if one.kind == "SEG")
     nodes = dicombridge.load(loadable, scene=scene, database=database)
-    before = _peak()
+    before = peak()
     start = time.perf_counter()
     paths = dicombridge.export(nodes, directory / "ours", kind="SEG", database=database)
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "peak": _peak(), "before": before, "voxels": paths[0].stat().st_size}
+    return {"seconds": seconds, "peak": peak(), "before": before, "voxels": paths[0].stat().st_size}
 
 
 def export_highdicom(directory: Path) -> dict[str, Any]:
@@ -233,7 +198,7 @@ def export_highdicom(directory: Path) -> dict[str, Any]:
     labels = np.load(directory / "labels.npy")
     images = [pydicom.dcmread(path) for path in sorted((directory / "ct").iterdir())]
     descriptions = segment_descriptions()
-    before = _peak()
+    before = peak()
     start = time.perf_counter()
     seg = hd.seg.Segmentation(
         images, labels, "BINARY", descriptions, hd.UID(), 2, hd.UID(), 1, "bench", "bench", "1", "1"
@@ -241,41 +206,10 @@ def export_highdicom(directory: Path) -> dict[str, Any]:
     constructed = time.perf_counter() - start
     seg.save_as(directory / "highdicom.dcm")
     size = (directory / "highdicom.dcm").stat().st_size
-    return {"seconds": constructed, "peak": _peak(), "before": before, "voxels": size}
+    return {"seconds": constructed, "peak": peak(), "before": before, "voxels": size}
 
 
-def _peak() -> float:
-    """Return the peak resident bytes of this process (ru_maxrss would begin with those of the parent)."""
-    status = Path("/proc/self/status").read_text()
-    return 1024.0 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
-
-
-def _in_process(function: Any, directory: Path) -> dict[str, Any]:
-    """Run a contestant in a new process; the best of a few runs counts, of each alike."""
-    environment = {**os.environ, "PYTHONPATH": str(LIBRARY), "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, __file__, function.__name__, str(directory)]
-    results = []
-    for _ in range(REPETITIONS):
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
-        results.append(json.loads(output.splitlines()[-1]))
-    return min(results, key=lambda result: result["seconds"])
-
-
-def _program(command: list[str]) -> tuple[float, float]:
-    """Return wall seconds and peak bytes of a program, the best of a few runs.
-
-    The peak is right only while this process is small: a child's begins with its parent's.
-    """
-    best = (float("inf"), 0.0)
-    for _ in range(REPETITIONS):
-        start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        if status != 0:
-            raise RuntimeError(f"{command[0]} ended with status {status}")
-        best = min(best, (seconds, usage.ru_maxrss * 1024))
-    return best
+CONTESTANTS = (floor, load_ours, load_highdicom, export_ours, export_highdicom)
 
 
 # --- The match -----------------------------------------------------------------------------------------------------
@@ -287,36 +221,29 @@ def run(scale: float = 1.0) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         directory = Path(name)
-        subprocess.run([sys.executable, __file__, "make_study", name, str(scale)], check=True)
+        make(make_study, directory, scale)
         labels = np.load(directory / "labels.npy", mmap_mode="r")
         rows = []
         for function in (floor, load_ours, load_highdicom):
-            result = _in_process(function, directory)
+            result = in_process(function, directory)
             if function is not floor and result["voxels"] != int(np.count_nonzero(labels)):
                 raise RuntimeError(f"{function.__name__} read {result['voxels']} voxels")
-            rows.append(_row("load", function.__name__.removeprefix("load_"), result))
+            rows.append(row_of("load", function.__name__.removeprefix("load_"), result))
         (directory / "dcmqi").mkdir()
         command = [str(programs / "segimage2itkimage"), "--mergeSegments", "--outputType", "nrrd"]
         command += ["--inputDICOM", str(directory / "seg.dcm"), "--outputDirectory", str(directory / "dcmqi")]
-        rows.append(Row("load", "dcmqi", *_program(command), "whole process"))
+        rows.append(Row("load", "dcmqi", *program(command), "whole process"))
         for function in (export_ours, export_highdicom):
-            rows.append(_row("export", function.__name__.removeprefix("export_"), _in_process(function, directory)))
+            rows.append(row_of("export", function.__name__.removeprefix("export_"), in_process(function, directory)))
         command = [str(programs / "itkimage2segimage"), "--inputDICOMDirectory", str(directory / "ct")]
         command += ["--inputImageList", str(directory / "labels.nrrd"), "--skip", "1"]
         command += ["--inputMetadata", str(directory / "labels.json"), "--outputDICOM", str(directory / "dcmqi.dcm")]
-        rows.append(Row("export", "dcmqi", *_program(command), "whole process"))
+        rows.append(Row("export", "dcmqi", *program(command), "whole process"))
         return {
             "rows": rows,
             "frames": _frames(directory / "seg.dcm"),
             "bytes": (directory / "seg.dcm").stat().st_size + labels.nbytes,
         }
-
-
-def _row(discipline: str, name: str, result: dict[str, Any]) -> Row:
-    note = f"{(result['peak'] - result['before']) / 1e6:.0f} MB above the start" if result["before"] else ""
-    row = Row(discipline, name, result["seconds"], result["peak"], note)
-    row.megabytes = result["peak"] - result["before"] if result["before"] else result["peak"]
-    return row
 
 
 def _frames(path: Path) -> int:
@@ -330,39 +257,17 @@ def report(result: dict[str, Any]) -> bool:
     rows: list[Row] = result["rows"]
     size = result["bytes"]
     print(f"\nSegmentation: {ORGANS} organs, {result['frames']} frames; file and labels are {size / 1e6:.0f} MB")
-    print(f"{'':8}{'':14}{'seconds':>9}{'peak MB':>10}{'of ours':>9}")
-    ours = {row.discipline: row for row in rows if row.name == "ours"}
-    for row in rows:
-        ratio = row.seconds / ours[row.discipline].seconds
-        print(f"{row.discipline:8}{row.name:14}{row.seconds:9.2f}{row.megabytes / 1e6:10.0f}{ratio:8.1f}x  {row.note}")
-    seconds = {(row.discipline, row.name): row.seconds for row in rows}
-    targets = [
-        ("load, times faster than dcmqi", seconds["load", "dcmqi"] / seconds["load", "ours"], 10.0, True),
-        ("load, times faster than highdicom", seconds["load", "highdicom"] / seconds["load", "ours"], 6.0, True),
-        ("load, peak over bytes of file + labels", ours["load"].megabytes / size, 1.5, False),
-        ("export, times faster than dcmqi", seconds["export", "dcmqi"] / seconds["export", "ours"], 5.0, True),
-        ("export, times faster than highdicom", seconds["export", "highdicom"] / seconds["export", "ours"], 1.0, True),
-    ]
-    missed = False
-    for name, value, target, at_least in targets:
-        reached = value >= target if at_least else value <= target
-        missed = missed or not reached
-        outcome = f"target {'>=' if at_least else '<='} {target:g}  {'reached' if reached else 'MISSED'}"
-        print(f"{name:42}{value:7.2f}  {outcome}")
-    return missed
-
-
-def main() -> None:
-    """Make the study or run one contestant (called by :func:`run`), or the match."""
-    contestants = {one.__name__: one for one in (floor, load_ours, load_highdicom, export_ours, export_highdicom)}
-    if len(sys.argv) == 4 and sys.argv[1] == "make_study":
-        warnings.simplefilter("ignore")
-        make_study(Path(sys.argv[2]), float(sys.argv[3]))
-    elif len(sys.argv) == 3 and sys.argv[1] in contestants:
-        print(json.dumps(contestants[sys.argv[1]](Path(sys.argv[2]))))
-    else:
-        sys.exit(report(run(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0)))
+    print_rows(rows)
+    return print_targets(
+        [
+            Target("load, times faster than dcmqi", times_faster(rows, "load", "dcmqi"), 10.0),
+            Target("load, times faster than highdicom", times_faster(rows, "load", "highdicom"), 6.0),
+            Target("load, peak over bytes of file + labels", bytes_of(rows, "load") / size, 1.5, at_least=False),
+            Target("export, times faster than dcmqi", times_faster(rows, "export", "dcmqi"), 5.0),
+            Target("export, times faster than highdicom", times_faster(rows, "export", "highdicom"), 1.0),
+        ]
+    )
 
 
 if __name__ == "__main__":
-    main()
+    main(make_study, CONTESTANTS, run, report)

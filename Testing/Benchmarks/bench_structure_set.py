@@ -7,37 +7,37 @@ make a node. Both read the same structure set and the same images.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
-import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import (
+    REPETITIONS,
+    SIZE,
+    SLICES,
+    SUPPORT,
+    Row,
+    Target,
+    bytes_of,
+    in_process,
+    main,
+    make,
+    peak,
+    print_rows,
+    print_targets,
+    program,
+    row_of,
+    times_faster,
+)
 
-SLICES, SIZE, REGIONS, CONTOURS, POINTS = 300, 512, 104, 50, 136
+REGIONS, CONTOURS, POINTS = 104, 50, 136
 LEVELS = 6
 """Regions lie in so many layers of slices, side by side in each; neighbours overlap a little."""
 SPACING, STEP = 0.8, 2.5
-REPETITIONS = 3
 TIMES_FASTER, MOST_OF_LABELS = 5.0, 2.5
-LIBRARY = Path(__file__).parents[2] / "DICOMPluginsExt"
-SUPPORT = Path(__file__).parents[1] / "Headless"
-
-
-@dataclass
-class Row:
-    """One contestant."""
-
-    name: str
-    seconds: float
-    bytes: float
-    note: str
 
 
 def make_study(directory: Path, scale: float) -> None:
@@ -77,11 +77,11 @@ def load_ours(directory: Path) -> dict[str, Any]:
     database = dicombridge.open_folder(directory, index=str(directory / "index.sqlite"))
     scene = dicombridge.new_scene()
     loadable = Loadable(files=[str(directory / "rs.dcm")], name="rs", kind="RTSTRUCT")
-    before = _peak()
+    before = peak()
     start = time.perf_counter()
     nodes = dicombridge.load(loadable, scene=scene, database=database)
     seconds = time.perf_counter() - start
-    peak = _peak()
+    highest = peak()
     from vtkmodules.util.numpy_support import vtk_to_numpy
 
     segmentation = nodes[0].GetSegmentation()
@@ -92,7 +92,8 @@ def load_ours(directory: Path) -> dict[str, Any]:
         inside |= array != 0
     return {
         "seconds": seconds,
-        "peak": peak - before,
+        "peak": highest,
+        "before": before,
         "voxels": int(np.count_nonzero(inside)),
         "layers": len(layers),
         "label bytes": sum(array.nbytes for array in arrays),
@@ -100,33 +101,14 @@ def load_ours(directory: Path) -> dict[str, Any]:
     }
 
 
-def _peak() -> float:
-    """Return the peak resident bytes of this process (ru_maxrss would begin with those of the parent)."""
-    status = Path("/proc/self/status").read_text()
-    return 1024.0 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
-
-
-def _ours(directory: Path) -> dict[str, Any]:
-    environment = {**os.environ, "PYTHONPATH": str(LIBRARY), "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, __file__, "load_ours", str(directory)]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
-    return dict(json.loads(output.splitlines()[-1]))
-
-
 def _plastimatch(directory: Path) -> tuple[float, float]:
     """Return wall seconds and peak bytes of plastimatch, from its wheel."""
     import plastimatch
 
-    program = Path(plastimatch.__file__).parent / "bin" / "plastimatch"
-    command = [str(program), "convert", "--input", str(directory / "rs.dcm")]
+    executable = Path(plastimatch.__file__).parent / "bin" / "plastimatch"
+    command = [str(executable), "convert", "--input", str(directory / "rs.dcm")]
     command += ["--referenced-ct", str(directory / "ct"), "--output-labelmap", str(directory / "labels.nrrd")]
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if status != 0:
-        raise RuntimeError(f"plastimatch ended with status {status}")
-    return seconds, usage.ru_maxrss * 1024.0
+    return program(command, repetitions=1)
 
 
 def _voxels_of_plastimatch(path: Path) -> int:
@@ -145,58 +127,40 @@ def run(scale: float = 1.0) -> dict[str, Any]:
     """Run the contestants by turns and return their best figures."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        subprocess.run([sys.executable, __file__, "make_study", name, str(scale)], check=True)
+        make(make_study, directory, scale)
         ours, plastimatch = [], []
         for _ in range(REPETITIONS):
-            ours.append(_ours(directory))
+            ours.append(in_process(load_ours, directory, repetitions=1))
             plastimatch.append(_plastimatch(directory))
         best = min(ours, key=lambda result: result["seconds"])
         theirs = _voxels_of_plastimatch(directory / "labels.nrrd")
         if abs(best["voxels"] - theirs) > 0.005 * theirs:
             raise RuntimeError(f"we fill {best['voxels']} voxels, plastimatch {theirs}")
-        seconds, peak = min(plastimatch)
+        seconds, size = min(plastimatch)
         note = f"{best['layers']} label layers, {best['label bytes'] / 1e6:.0f} MB"
         rows = [
-            Row("ours", best["seconds"], best["peak"], note),
-            Row("plastimatch", seconds, peak, "whole process"),
+            row_of("load", "ours", best, note),
+            Row("load", "plastimatch", seconds, size, "whole process"),
         ]
         return {"rows": rows, "best": best, "bytes": (directory / "rs.dcm").stat().st_size}
 
 
 def report(result: dict[str, Any]) -> bool:
     """Print the figures and the targets; return whether one is missed."""
-    ours, theirs = result["rows"]
+    rows: list[Row] = result["rows"]
     best = result["best"]
     print(
         f"\nStructure set: {best['regions']} regions, file of {result['bytes'] / 1e6:.0f} MB, {best['voxels']} voxels"
     )
-    print(f"{'':14}{'seconds':>9}{'peak MB':>10}")
-    for row in result["rows"]:
-        print(f"{row.name:14}{row.seconds:9.2f}{row.bytes / 1e6:10.0f}  {row.note}")
-    of_file_and_labels = ours.bytes / (result["bytes"] + best["label bytes"])
-    targets = [
-        ("load, times faster than plastimatch", theirs.seconds / ours.seconds, TIMES_FASTER, True),
-        ("load, peak over bytes of file + labels", of_file_and_labels, MOST_OF_LABELS, False),
-    ]
-    missed = False
-    for name, value, target, at_least in targets:
-        reached = value >= target if at_least else value <= target
-        missed = missed or not reached
-        outcome = f"target {'>=' if at_least else '<='} {target:g}  {'reached' if reached else 'MISSED'}"
-        print(f"{name:42}{value:7.2f}  {outcome}")
-    return missed
-
-
-def main() -> None:
-    """Make the study or run ours (called by :func:`run`), or the match."""
-    warnings.simplefilter("ignore")
-    if len(sys.argv) == 4 and sys.argv[1] == "make_study":
-        make_study(Path(sys.argv[2]), float(sys.argv[3]))
-    elif len(sys.argv) == 3 and sys.argv[1] == "load_ours":
-        print(json.dumps(load_ours(Path(sys.argv[2]))))
-    else:
-        sys.exit(report(run(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0)))
+    print_rows(rows)
+    of_file_and_labels = bytes_of(rows, "load") / (result["bytes"] + best["label bytes"])
+    return print_targets(
+        [
+            Target("load, times faster than plastimatch", times_faster(rows, "load", "plastimatch"), TIMES_FASTER),
+            Target("load, peak over bytes of file + labels", of_file_and_labels, MOST_OF_LABELS, at_least=False),
+        ]
+    )
 
 
 if __name__ == "__main__":
-    main()
+    main(make_study, (load_ours,), run, report)

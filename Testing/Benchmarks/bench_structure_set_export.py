@@ -6,8 +6,6 @@ starts from what its user has: a segmentation node and an open folder of images,
 
 from __future__ import annotations
 
-import json
-import sys
 import tempfile
 import time
 import warnings
@@ -15,10 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_segmentation import LIBRARY, ORGANS, SIZE, SLICES, Row, _peak, _row, ct_series
+from bench_segmentation import ORGANS
+from common import (
+    REPETITIONS,
+    SIZE,
+    SLICES,
+    Row,
+    Target,
+    ct_series,
+    in_process,
+    main,
+    make,
+    peak,
+    print_rows,
+    print_targets,
+    row_of,
+    times_faster,
+)
 
 TIMES_FASTER = 10
-REPETITIONS = 3
 
 
 def organs(scale: float) -> np.ndarray:
@@ -83,7 +96,7 @@ def _export_ours(directory: Path, contours: str) -> dict[str, Any]:
     database = dicombridge.open_folder(directory / "ct", index=":memory:")
     scene = dicombridge.new_scene()
     node = _node(scene, np.load(directory / "labels.npy"))
-    before = _peak()
+    before = peak()
     start = time.perf_counter()
     (path,) = dicombridge.export(
         node,
@@ -94,7 +107,7 @@ def _export_ours(directory: Path, contours: str) -> dict[str, Any]:
         contours=contours,
     )
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "peak": _peak(), "before": before, "voxels": path.stat().st_size}
+    return {"seconds": seconds, "peak": peak(), "before": before, "bytes": path.stat().st_size}
 
 
 def export_smooth(directory: Path) -> dict[str, Any]:
@@ -113,7 +126,7 @@ def export_rt_utils(directory: Path) -> dict[str, Any]:
 
     labels = np.load(directory / "labels.npy").transpose(1, 2, 0)
     new = RTStructBuilder.create_new(dicom_series_path=str(directory / "ct"))
-    before = _peak()
+    before = peak()
     start = time.perf_counter()
     for number in range(1, ORGANS + 1):
         mask = labels == number
@@ -122,20 +135,10 @@ def export_rt_utils(directory: Path) -> dict[str, Any]:
     new.save(str(directory / "rt-utils"))
     seconds = time.perf_counter() - start
     size = (directory / "rt-utils.dcm").stat().st_size
-    return {"seconds": seconds, "peak": _peak(), "before": before, "voxels": size}
+    return {"seconds": seconds, "peak": peak(), "before": before, "bytes": size}
 
 
-def _in_process(function: Any, directory: Path, repetitions: int) -> dict[str, Any]:
-    import os
-    import subprocess
-
-    environment = {**os.environ, "PYTHONPATH": str(LIBRARY), "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, __file__, function.__name__, str(directory)]
-    results = []
-    for _ in range(repetitions):
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
-        results.append(json.loads(output.splitlines()[-1]))
-    return min(results, key=lambda result: result["seconds"])
+CONTESTANTS = (export_smooth, export_pixel, export_rt_utils)
 
 
 # --- The match -----------------------------------------------------------------------------------------------------
@@ -146,15 +149,14 @@ def run(scale: float = 1.0) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         directory = Path(name)
-        make_study(directory, scale)
-        rows, sizes = [], {}
+        make(make_study, directory, scale)
+        rows = []
         # The peer takes a minute; that it runs once is to its advantage or not by less than the ratio that counts.
         for function, repetitions in ((export_smooth, REPETITIONS), (export_pixel, REPETITIONS), (export_rt_utils, 1)):
-            result = _in_process(function, directory, repetitions)
-            name_of_row = function.__name__.removeprefix("export_")
-            rows.append(_row("export", name_of_row, result))
-            sizes[name_of_row] = result["voxels"]
-        return {"rows": rows, "sizes": sizes, "contours": _contours(directory)}
+            result = in_process(function, directory, repetitions)
+            note = f"file of {result['bytes'] / 1e6:.1f} MB"
+            rows.append(row_of("export", function.__name__.removeprefix("export_"), result, note))
+        return {"rows": rows, "contours": _contours(directory)}
 
 
 def _contours(directory: Path) -> int:
@@ -167,21 +169,16 @@ def report(result: dict[str, Any]) -> bool:
     """Print the figures and the target; return whether it is missed."""
     rows: list[Row] = result["rows"]
     print(f"\nStructure set: {ORGANS} organs, {result['contours']} contours")
-    for row in rows:
-        size = result["sizes"][row.name] / 1e6
-        print(f"  export  {row.name:10} {row.seconds:8.2f} s {row.megabytes / 1e6:8.0f} MB  file of {size:.1f} MB")
-    seconds = {row.name: row.seconds for row in rows}
-    missed = False
-    for name in ("smooth", "pixel"):
-        ratio = seconds["rt_utils"] / seconds[name]
-        missed = missed or ratio < TIMES_FASTER
-        print(f"  {name} is {ratio:.1f} times as fast as rt-utils; target {TIMES_FASTER}")
-    return missed
+    print_rows(rows, ours="smooth")
+    return print_targets(
+        [
+            Target(
+                f"{name}, times faster than rt-utils", times_faster(rows, "export", "rt_utils", ours=name), TIMES_FASTER
+            )
+            for name in ("smooth", "pixel")
+        ]
+    )
 
 
 if __name__ == "__main__":
-    contestants = {function.__name__: function for function in (export_smooth, export_pixel, export_rt_utils)}
-    if len(sys.argv) > 2:
-        print(json.dumps(contestants[sys.argv[1]](Path(sys.argv[2]))))
-    else:
-        sys.exit(report(run(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0)))
+    main(make_study, CONTESTANTS, run, report)

@@ -14,6 +14,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from support.volumes import array_of, matrix_of
 
 from dicombridge import image
 from dicombridge.image.headers import TAGS, text_of
@@ -49,22 +50,6 @@ def files_in(folder: Path) -> list[str]:
 
 def load(files: Sequence[str], scene: Any, name: str = "image") -> list[Any]:
     return image.load(Loadable(files=list(files), name=name), scene, None)
-
-
-def array_of(node: Any) -> NDArray[Any]:
-    from vtk.util.numpy_support import vtk_to_numpy
-
-    columns, rows, slices = node.GetImageData().GetDimensions()
-    return vtk_to_numpy(node.GetImageData().GetPointData().GetScalars()).reshape(slices, rows, columns)
-
-
-def matrix_of(node: Any) -> NDArray[np.float64]:
-    """IJK to RAS."""
-    import vtk
-
-    matrix = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(matrix)
-    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
 def assert_same_voxels(node: Any, voxels_ijk: NDArray[Any], ijk_to_ras: NDArray[np.float64], tolerance: float) -> None:

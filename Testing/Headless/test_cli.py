@@ -83,12 +83,17 @@ def test_info_lists_series_and_kinds(study: phantom.PhantomStudy) -> None:
     assert [row[:4] for row in table] == [
         ["2", "CT", "60", "IMAGE"],
         ["3", "MR", "24", "IMAGE"],
+        ["4", "PT", "40", "IMAGE"],
         ["11", "SEG", "1", "SEG"],
         ["12", "SEG", "1", "SEG"],
         ["13", "SEG", "1", "SEG"],
         ["14", "SEG", "1", "SEG"],
+        ["15", "OT", "1", "PM"],
+        ["20", "RTSTRUCT", "1", "RTSTRUCT"],
+        ["21", "RTPLAN", "1", "RTPLAN"],
+        ["22", "RTDOSE", "1", "RTDOSE"],
     ]
-    assert "CT organ map" in table[3][4]
+    assert "CT organ map" in table[4][4]
 
 
 def test_info_json(study: phantom.PhantomStudy) -> None:
@@ -139,11 +144,11 @@ def test_info_into_a_closed_pipe_is_quiet(study: phantom.PhantomStudy) -> None:
 def test_load_writes_a_scene_that_reads_back(scene_file: Path, study: phantom.PhantomStudy) -> None:
     scene = dicombridge.new_scene()
     assert scene.ReadFromMRB(str(scene_file))
-    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 4
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 5  # one of them is of the structure set
     truth = study.segmentations[1]
     node = next(
         node
-        for node in (scene.GetNthNodeByClass(i, "vtkMRMLSegmentationNode") for i in range(4))
+        for node in (scene.GetNthNodeByClass(i, "vtkMRMLSegmentationNode") for i in range(5))
         if truth.name in node.GetName()
     )
     read = comparison.arrays_of_node(node, truth.source.affine, truth.source.values.shape)
@@ -235,7 +240,7 @@ def test_convert_to_another_type(study: phantom.PhantomStudy, tmp_path: Path, ty
 def test_convert_errors(study: phantom.PhantomStudy, tmp_path: Path) -> None:
     output = tmp_path / "new"
     assert "not written" in _error("convert", study.segmentations[0].file, "--to", "IMAGE", "-o", output)
-    assert "4 objects" in _error("convert", study.directory, "--to", "SEG", "-o", output)
+    assert "8 objects" in _error("convert", study.directory, "--to", "SEG", "-o", output)
     assert not output.exists()
 
 

@@ -16,6 +16,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     RLELossless,
 )
+from support.items import reference
 from support.rt_doses import (
     RT_PLAN,
     RT_STRUCTURE_SET,
@@ -24,14 +25,13 @@ from support.rt_doses import (
     examined,
     loaded,
     numbers,
-    ras_of_ijk,
-    reference,
     rle_frame,
     room,
     voxels,
     written,
 )
 from support.scenes import saved_and_read
+from support.volumes import matrix_of
 
 import dicombridge
 from dicombridge.errors import UnreadableError, UnsupportedError
@@ -90,7 +90,7 @@ def test_overlay_bits_above_the_numbers_are_no_dose(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["rt/pydicom/rtdose.dcm", "rt/topas_abdomen/rtdose.dcm", "rt/pinnacle/RTDOSE.dcm"])
 def test_relative_error_is_below_1e_6(path: str, data: Path) -> None:
-    from support.rt_doses import read
+    from support.items import read
 
     ds = read(data / path)
     exact = ds.pixel_array.astype(np.float64) * float(ds.DoseGridScaling)
@@ -248,7 +248,7 @@ def test_survives_in_a_scene_file(tmp_path: Path) -> None:
     scene = saved_and_read(node.GetScene(), tmp_path)
     again = scene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
     np.testing.assert_array_equal(voxels(again), voxels(node))
-    np.testing.assert_allclose(ras_of_ijk(again), ras_of_ijk(node), atol=1e-9)
+    np.testing.assert_allclose(matrix_of(again), matrix_of(node), atol=1e-9)
     for name in node.GetAttributeNames():
         assert again.GetAttribute(name) == node.GetAttribute(name), name
     assert again.GetVoxelValueUnits().GetCodeValue() == "Gy"
@@ -289,7 +289,7 @@ def test_doses_of_one_series_are_told_apart(data: Path) -> None:
 def test_images_are_found_through_plan_and_structure_set(data: Path) -> None:
     """The dose names plan and structure set only; the images that it needs are those of the structure set."""
     (one,) = loadables(data / "rt/eclipse_breast")
-    from support.rt_doses import read
+    from support.items import read
 
     folder = data / "rt/eclipse_breast"
     wanted = {str(read(folder / name).SOPInstanceUID) for name in ("rtplan.dcm", "rtss.dcm", "ct.0.dcm")}
@@ -301,7 +301,7 @@ def test_images_of_the_same_frame_of_reference(data: Path, tmp_path: Path) -> No
     """Neither plan nor structure set is there, but the images lie in the same frame of reference."""
     import shutil
 
-    from support.rt_doses import read
+    from support.items import read
 
     folder = data / "rt/topas_abdomen/ct"
     shutil.copytree(folder, tmp_path / "ct", copy_function=shutil.copyfile)

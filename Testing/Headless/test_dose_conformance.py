@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from conformance import Example, KindConformance
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
-from support.rt_doses import dose, faults, numbers, ras_of_ijk, voxels, written
+from support.rt_doses import dose, faults, numbers, voxels, written
+from support.volumes import matrix_of
 
 from dicombridge.tables import column_values
 
@@ -73,7 +74,7 @@ class TestDose(KindConformance):
         for node in nodes:
             if node.IsA("vtkMRMLScalarVolumeNode"):
                 said = {name: node.GetAttribute(name) for name in ATTRIBUTES}
-                found.append({"doses": voxels(node), "ijk to ras": ras_of_ijk(node), "said": said})
+                found.append({"doses": voxels(node), "ijk to ras": matrix_of(node), "said": said})
             elif node.IsA("vtkMRMLTableNode"):
                 found.append(table_values(node))
         return found

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from support.rt_doses import RT_STRUCTURE_SET, dose, examined, loaded, read, reference, written
+from support.items import read, reference
+from support.rt_doses import RT_STRUCTURE_SET, dose, examined, loaded, written
 from support.scenes import saved_and_read
 
 import dicombridge

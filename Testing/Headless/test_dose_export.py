@@ -8,22 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.rt_doses import (
-    PLAN,
-    dose,
-    dose_at,
-    export,
-    exported,
-    faults,
-    loaded,
-    ras_of_ijk,
-    read,
-    some_doses,
-    volume,
-    voxels,
-    written,
-)
+from support.items import read
+from support.rt_doses import PLAN, dose, dose_at, export, exported, faults, loaded, some_doses, volume, voxels, written
 from support.scenes import saved_and_read
+from support.volumes import matrix_of
 
 from dicombridge.errors import ExportError
 from dicombridge.tolerance import quiet
@@ -199,10 +187,10 @@ def test_linear_transform_moves_the_grid(tmp_path: Path, scene: Any) -> None:
     """On a copy: the node keeps its transform and its matrix."""
     given, turn = some_doses(), np.array([[0.8, -0.6, 0, 1], [0.6, 0.8, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1.0]])
     node = volume(scene, given)
-    before = ras_of_ijk(node)
+    before = matrix_of(node)
     moved(node, turn)
     (path,) = export([node], tmp_path, **PLAN)
-    np.testing.assert_array_equal(ras_of_ijk(node), before)
+    np.testing.assert_array_equal(matrix_of(node), before)
     assert node.GetParentTransformNode() is not None
     (again,) = loaded(path)
     for place, row, column in [(0, 0, 0), (4, 5, 6), (2, 1, 3)]:
@@ -226,7 +214,7 @@ def test_slanted_grid_is_interpolated(tmp_path: Path, scene: Any, caplog: pytest
     (path,) = export([volume(scene, given, matrix)], tmp_path, **PLAN)
     assert "interpolated" in caplog.text
     (again,) = loaded(path)
-    found, expected = voxels(again), ramp(ras_points(ras_of_ijk(again), voxels(again).shape))
+    found, expected = voxels(again), ramp(ras_points(matrix_of(again), voxels(again).shape))
     inside = found > 0
     assert inside.sum() > 0.8 * given.size
     np.testing.assert_allclose(found[inside], expected[inside], rtol=1e-5)

@@ -13,6 +13,7 @@ from conformance import outcomes_of
 from pydicom.encaps import encapsulate
 from pydicom.uid import RLELossless
 from support.damage import Case
+from support.items import read
 from support.peers import tool
 from support.rt_doses import (
     PLAN,
@@ -21,7 +22,6 @@ from support.rt_doses import (
     export,
     loaded,
     numbers,
-    read,
     rle_frame,
     some_doses,
     volume,

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support.rt_doses import OFFSETS, dose, dose_at, examined, loaded, numbers, ras_of_ijk, voxels, written
+from support.rt_doses import OFFSETS, dose, dose_at, examined, loaded, numbers, voxels, written
+from support.volumes import matrix_of
 
 from dicombridge.errors import GeometryError, UnreadableError
 
@@ -53,7 +54,7 @@ def test_relative_offsets(orientation: tuple[float, ...], sign: int, tmp_path: P
     offsets = [sign * offset for offset in RELATIVE]
     (node,) = loaded(written(dose(offsets=offsets, orientation=orientation), tmp_path / "dose.dcm"))
     check(node, numbers(), planes(offsets, orientation), orientation)
-    assert np.linalg.det(ras_of_ijk(node)[:3, :3]) > 0, "volumes from DICOM are right-handed"
+    assert np.linalg.det(matrix_of(node)[:3, :3]) > 0, "volumes from DICOM are right-handed"
 
 
 @pytest.mark.parametrize("name", ["axial", "rows reversed", "columns reversed", "both reversed"])
@@ -64,7 +65,7 @@ def test_absolute_offsets(name: str, sign: int, tmp_path: Path, caplog: pytest.L
     offsets = [POSITION[2] + sign * offset for offset in RELATIVE]
     (node,) = loaded(written(dose(offsets=offsets, orientation=orientation), tmp_path / "dose.dcm"))
     check(node, numbers(), [(POSITION[0], POSITION[1], z) for z in offsets], orientation)
-    assert np.linalg.det(ras_of_ijk(node)[:3, :3]) > 0
+    assert np.linalg.det(matrix_of(node)[:3, :3]) > 0
     assert ("another orientation" in caplog.text) == (name != "axial")
 
 

@@ -13,9 +13,10 @@ import pydicom
 import pydicom.dicomio
 import pytest
 from pydicom.dataset import Dataset
+from support.items import read
 from support.nrrd import read_nrrd
 from support.peers import tool
-from support.rt_doses import dose, dose_at, export, loaded, numbers, read, voxels, written
+from support.rt_doses import dose, dose_at, export, loaded, numbers, voxels, written
 
 import dicombridge
 from dicombridge.tables import column_values

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from support.rt_doses import RT_PLAN, dose, dose_at, export, loaded, numbers, read, reference, room, voxels, written
+from support.items import read, reference
+from support.rt_doses import RT_PLAN, dose, dose_at, export, loaded, numbers, room, voxels, written
 
 import dicombridge
 from dicombridge.errors import UnreadableError

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
+from support.items import read, reference
 from support.rt_doses import (
     PLAN,
     RT_PLAN,
@@ -18,8 +19,6 @@ from support.rt_doses import (
     exported,
     faults,
     loaded,
-    read,
-    reference,
     some_doses,
     volume,
     written,

@@ -9,19 +9,9 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from image_support import (
-    LPS_RAS,
-    array_of,
-    assert_same_voxels,
-    files_in,
-    load,
-    matrix_of,
-    of_frame,
-    random_pixels,
-    read_nifti,
-    write_slice,
-)
+from image_support import LPS_RAS, assert_same_voxels, files_in, load, of_frame, random_pixels, read_nifti, write_slice
 from numpy.typing import NDArray
+from support.volumes import array_of, matrix_of
 
 import dicombridge
 from dicombridge import image

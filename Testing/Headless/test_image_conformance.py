@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from conformance import Example, KindConformance
-from image_support import array_of, matrix_of, write_slice
+from image_support import write_slice
 from pydicom.uid import DeflatedExplicitVRLittleEndian
+from support.volumes import array_of, matrix_of
 
 
 def write_series(folder: Path, slices: int) -> None:

@@ -12,13 +12,9 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from image_support import (
-    array_of,
-    load,
-    random_pixels,
-    write_slice,
-)
+from image_support import load, random_pixels, write_slice
 from pydicom.uid import JPEGBaseline8Bit, generate_uid
+from support.volumes import array_of
 
 import dicombridge
 from dicombridge.errors import UnreadableError, UnsupportedError

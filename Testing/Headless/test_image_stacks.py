@@ -14,18 +14,10 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from image_support import (
-    LPS_RAS,
-    array_of,
-    database_of,
-    files_in,
-    load,
-    matrix_of,
-    stacks,
-    write_slice,
-)
+from image_support import LPS_RAS, database_of, files_in, load, stacks, write_slice
 from pydicom.dataset import Dataset
 from pydicom.uid import MRImageStorage
+from support.volumes import array_of, matrix_of
 
 import dicombridge
 from dicombridge import image

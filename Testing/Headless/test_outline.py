@@ -8,7 +8,7 @@ import pytest
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from support.rt_records import code, item, reference
+from support.items import code, item, reference
 
 from dicombridge.attribute_values import items_of, number_of, seconds_of, value_of
 from dicombridge.outline import LONGEST_VALUE, OutlineRow, named_references, outline, outline_columns

@@ -11,19 +11,10 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import ImplicitVRLittleEndian, generate_uid
-from support.pm_objects import (
-    MapFrame,
-    array_of,
-    group,
-    mapping_item,
-    parametric_map,
-    planes_of,
-    set_pixels,
-    to_lps,
-    write,
-)
+from support.pm_objects import MapFrame, group, mapping_item, parametric_map, planes_of, set_pixels, write
 from support.scenes import saved_and_read
 from support.seg_objects import AXIAL, SAGITTAL
+from support.volumes import array_of, lps_of_volume
 
 import dicombridge
 from dicombridge.errors import MissingReferenceError, UnsupportedError
@@ -53,7 +44,7 @@ def test_real_maps_have_highdicoms_values(data: Path, scene: Any, name: str) -> 
     np.testing.assert_array_equal(array_of(node)[0], peer.pixel_array)
     assert array_of(node).dtype == (np.float64 if "double" in name else np.float32)
     affine = peer.get_volume_geometry().affine
-    np.testing.assert_allclose(to_lps(node)[:, [0, 1, 3]], affine[:, [2, 1, 3]], atol=1e-6)
+    np.testing.assert_allclose(lps_of_volume(node)[:, [0, 1, 3]], affine[:, [2, 1, 3]], atol=1e-6)
     assert (node.GetDisplayNode().GetWindow(), node.GetDisplayNode().GetLevel()) == (1.0, 0.5)
 
 
@@ -199,8 +190,8 @@ def test_slices_lie_where_the_frames_do(scene: Any, tmp_path: Path, orientation:
     np.testing.assert_array_equal(array_of(node), pixels)
     expected = np.eye(4)
     expected[:3] = np.stack([row * 1.25, column * 0.8, normal * 2.5, origin], axis=1)
-    np.testing.assert_allclose(to_lps(node), expected, atol=1e-6)
-    assert np.linalg.det(to_lps(node)[:3, :3]) > 0
+    np.testing.assert_allclose(lps_of_volume(node), expected, atol=1e-6)
+    assert np.linalg.det(lps_of_volume(node)[:3, :3]) > 0
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint16"])
@@ -240,7 +231,7 @@ def test_frames_that_were_cut_out_lie_where_they_were(scene: Any, tmp_path: Path
     for k, (row, column) in enumerate(shifts):
         expected[k, row : row + 6, column : column + 8] = 2.0 * pixels[k]
     np.testing.assert_allclose(array_of(node), expected)
-    np.testing.assert_allclose(to_lps(node), np.diag([1.25, 0.8, 3.0, 1.0]), atol=1e-6)
+    np.testing.assert_allclose(lps_of_volume(node), np.diag([1.25, 0.8, 3.0, 1.0]), atol=1e-6)
 
 
 def test_descriptions_of_frames_that_are_not_there_are_left(
@@ -277,7 +268,7 @@ def test_frames_without_a_place_lie_where_their_sources_lie(scene: Any, data: Pa
     order = np.argsort([float(image.ImagePositionPatient[2]) for image in images])
     np.testing.assert_array_equal(array_of(node), pixels[order])
     np.testing.assert_allclose(
-        to_lps(node)[:3, 3], [float(v) for v in images[order[0]].ImagePositionPatient], atol=1e-4
+        lps_of_volume(node)[:3, 3], [float(v) for v in images[order[0]].ImagePositionPatient], atol=1e-4
     )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from conformance import LONGEST, MOST_MEMORY, Example, KindConformance, outcomes_of
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 from support.damage import absurd_attributes, flips, truncations
-from support.pm_objects import MapFrame, array_of, group, mapping_item, parametric_map, planes_of, to_lps, write
+from support.pm_objects import MapFrame, group, mapping_item, parametric_map, planes_of, write
+from support.volumes import array_of, lps_of_volume
 
 CT = ("pm/highdicom/source_ct",)
 ADC = ("113041", "DCM", "Apparent Diffusion Coefficient")
@@ -50,7 +51,7 @@ class TestParametricMap(KindConformance):
             quantity, units = node.GetVoxelValueQuantity(), node.GetVoxelValueUnits()
             found[node.GetAttribute("DICOMBridge.MapNumber")] = {
                 "voxels": array_of(node).astype(np.float64),
-                "to LPS": to_lps(node),
+                "to LPS": lps_of_volume(node),
                 "quantity": quantity.GetCodeValue() if quantity is not None else "",
                 "units": units.GetCodeValue() if units is not None else "",
                 "definitions": node.GetAttribute("DICOMBridge.Definitions") or "",

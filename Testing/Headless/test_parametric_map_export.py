@@ -12,9 +12,11 @@ import pydicom
 import pytest
 from conformance import faults
 from numpy.typing import NDArray
+from support import volumes
 from support.nrrd import read_nrrd
 from support.peers import assert_consistent, run, tool
-from support.pm_objects import array_of, planes_of, to_lps
+from support.pm_objects import planes_of
+from support.volumes import array_of, lps_of_volume
 
 import dicombridge
 from dicombridge.codes import Code, coded_entry
@@ -28,19 +30,11 @@ OBLIQUE = np.array([[0.96, -0.28, 0.0], [0.28, 0.96, 0.0], [0.0, 0.0, 1.0]])
 
 def volume_node(scene: Any, values: NDArray[Any], name: str = "ADC", matrix: Any = None, codes: bool = True) -> Any:
     """A volume as a module of Slicer makes one: voxels, a matrix to RAS, perhaps a quantity and its units."""
-    from vtkmodules.util.numpy_support import numpy_to_vtk
-    from vtkmodules.vtkCommonDataModel import vtkImageData
-
-    image = vtkImageData()
-    image.SetDimensions(*values.shape[::-1])
-    image.GetPointData().SetScalars(numpy_to_vtk(values.ravel(), deep=True))
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    node.SetAndObserveImageData(image)
     if matrix is None:
         matrix = np.eye(4)
         matrix[:3, :3] = OBLIQUE * [1.5, 1.25, 3.0]
         matrix[:3, 3] = (-30.0, 12.5, 100.0)
-    node.SetIJKToRASMatrix(vtk_matrix(matrix))
+    node = volumes.volume_node(scene, values, matrix, name)
     if codes:
         node.SetVoxelValueQuantity(coded_entry(ADC))
         node.SetVoxelValueUnits(coded_entry(UM2_S))
@@ -71,7 +65,7 @@ def test_floats_are_written_bit_for_bit(scene: Any, tmp_path: Path, dtype: str) 
     assert "PixelData" not in dataset
     (back,) = again(path)
     assert array_of(back).tobytes() == values.tobytes()
-    np.testing.assert_allclose(to_lps(back), to_lps(node), atol=1e-9)
+    np.testing.assert_allclose(lps_of_volume(back), lps_of_volume(node), atol=1e-9)
 
 
 @pytest.mark.parametrize(("dtype", "largest", "stored"), [("int16", 2**15 - 1, 32), ("int32", 2**24 + 1, 64)])
@@ -265,7 +259,7 @@ def test_the_grid_of_the_source(scene: Any, study: Path, tmp_path: Path) -> None
         coarse += np.arange(8)[:, None, None] * 7 + np.arange(30)[:, None] * 0.5 - np.arange(32)
         matrix = np.eye(4)
         # to_lps is in LPS; the same grid in RAS has its first two rows negated.
-        whole = to_lps(image) * np.array([[-1], [-1], [1], [1]])
+        whole = lps_of_volume(image) * np.array([[-1], [-1], [1], [1]])
         scale = np.diag([4.0, 4.0, 2.0, 1.0])
         scale[:3, 3] = (60, 60, 1)
         matrix = whole @ scale
@@ -273,7 +267,7 @@ def test_the_grid_of_the_source(scene: Any, study: Path, tmp_path: Path) -> None
         path, dataset = written(node, tmp_path, database=database, source=image, grid="source")
         (back,) = again(path, database)
     assert (dataset.Rows, dataset.Columns) == (256, 256)
-    np.testing.assert_allclose(to_lps(back), to_lps(image), atol=1e-3)
+    np.testing.assert_allclose(lps_of_volume(back), lps_of_volume(image), atol=1e-3)
     values = array_of(back)
     for slice_, row, column in ((1, 60, 60), (3, 62, 61), (6, 101, 130)):
         expected = (slice_ - 1) / 2 * 7 + (row - 60) / 4 * 0.5 - (column - 60) / 4
@@ -289,12 +283,12 @@ def test_a_transform_moves_the_map(scene: Any, tmp_path: Path) -> None:
     turn[:3, 3] = (5, 6, 7)
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
     transform.SetMatrixTransformToParent(vtk_matrix(turn))
-    before = to_lps(node)
+    before = lps_of_volume(node)
     node.SetAndObserveTransformNodeID(transform.GetID())
     path, _ = written(node, tmp_path)
     (back,) = again(path)
     flip = np.diag([-1.0, -1.0, 1.0, 1.0])
-    np.testing.assert_allclose(to_lps(back), flip @ turn @ flip @ before, atol=1e-9)
+    np.testing.assert_allclose(lps_of_volume(back), flip @ turn @ flip @ before, atol=1e-9)
     np.testing.assert_array_equal(array_of(back), values)
     assert node.GetTransformNodeID() == transform.GetID()
 
@@ -304,7 +298,7 @@ def test_a_tilted_gantry_stays_tilted(scene: Any, data: Path, tmp_path: Path) ->
     (image,) = dicombridge.load(data / "images" / "geometry" / "gantry_tilt_siemens", scene=scene)
     path, _ = written(image, tmp_path)
     (back,) = again(path)
-    np.testing.assert_allclose(to_lps(back), to_lps(image), atol=0.02)
+    np.testing.assert_allclose(lps_of_volume(back), lps_of_volume(image), atol=0.02)
     np.testing.assert_array_equal(array_of(back), array_of(image))
 
 
@@ -317,7 +311,7 @@ def test_a_sheared_volume_is_interpolated(scene: Any, tmp_path: Path, caplog: py
     path, _ = written(node, tmp_path)
     assert "interpolated" in caplog.text
     (back,) = again(path)
-    got, place = array_of(back), to_lps(back)
+    got, place = array_of(back), lps_of_volume(back)
     found = np.argwhere(np.isfinite(got))
     expected = [-(place @ [column, row, slice_, 1.0])[0] for slice_, row, column in found]
     assert len(found) > 3 * 20 * 15
@@ -346,7 +340,7 @@ def test_dcmqi_reads_it(scene: Any, tmp_path: Path, slices: int) -> None:
     (found,) = tmp_path.glob("theirs*.nrrd")
     voxels, matrix = read_nrrd(found)
     np.testing.assert_array_equal(voxels, values)
-    np.testing.assert_allclose(matrix, to_lps(node), atol=1e-4)
+    np.testing.assert_allclose(matrix, lps_of_volume(node), atol=1e-4)
 
 
 def test_highdicom_reads_it(scene: Any, tmp_path: Path) -> None:

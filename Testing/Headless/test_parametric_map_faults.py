@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.pm_objects import MapFrame, array_of, mapping_item, parametric_map, planes_of, to_lps, write
+from support.pm_objects import MapFrame, mapping_item, parametric_map, planes_of, write
+from support.volumes import array_of, lps_of_volume
 
 import dicombridge
 
@@ -71,7 +72,7 @@ def test_frames_from_top_to_bottom_are_not_flipped(scene: Any, tmp_path: Path) -
     dataset = parametric_map(stack(pixels)[::-1], mappings=[mapping_item()], spacing=SPACING)
     (node,) = dicombridge.load(write(dataset, tmp_path), scene=scene)
     np.testing.assert_array_equal(array_of(node), pixels)
-    np.testing.assert_allclose(to_lps(node), np.diag([SPACING[1], SPACING[0], STEP, 1]), atol=1e-6)
+    np.testing.assert_allclose(lps_of_volume(node), np.diag([SPACING[1], SPACING[0], STEP, 1]), atol=1e-6)
 
 
 def test_all_mappings_count(scene: Any, tmp_path: Path) -> None:

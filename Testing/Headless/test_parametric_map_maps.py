@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from support.pm_objects import MapFrame, array_of, group, mapping_item, parametric_map, planes_of, to_lps, write
+from support.pm_objects import MapFrame, group, mapping_item, parametric_map, planes_of, write
 from support.scenes import saved_and_read
+from support.volumes import array_of, lps_of_volume
 
 import dicombridge
 from dicombridge.parametric_map.maps import Mark, sort_frames
@@ -62,7 +63,7 @@ def test_channels_are_volumes_of_their_own(scene: Any, tmp_path: Path, order: st
         expected = pixels[channel].astype(float) * (2.0 + channel) + 1.0
         np.testing.assert_allclose(array_of(node), expected, rtol=1e-6)
         assert node.GetVoxelValueUnits().GetCodeValue() == CHANNELS[channel][1][0]
-        np.testing.assert_allclose(to_lps(node), np.diag([1.25, 0.8, 2.0, 1.0]), atol=1e-6)
+        np.testing.assert_allclose(lps_of_volume(node), np.diag([1.25, 0.8, 2.0, 1.0]), atol=1e-6)
 
 
 def timed(seconds: float, number: int) -> dict[str, Sequence[Dataset]]:
@@ -233,7 +234,7 @@ def test_maps_of_other_extent_have_grids_of_their_own(scene: Any, tmp_path: Path
     first, second = load(parametric_map(frames), tmp_path, scene)
     np.testing.assert_array_equal(array_of(first), pixels[:3])
     np.testing.assert_array_equal(array_of(second), pixels[3:])
-    assert to_lps(second)[2, 3] == pytest.approx(6.0)
+    assert lps_of_volume(second)[2, 3] == pytest.approx(6.0)
 
 
 def test_a_concatenation_is_one_object(scene: Any, tmp_path: Path) -> None:

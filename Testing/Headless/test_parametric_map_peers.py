@@ -15,7 +15,8 @@ from highdicom.sr import CodedConcept
 from numpy.typing import NDArray
 from support.nrrd import read_nrrd
 from support.peers import run, tool
-from support.pm_objects import array_of, planes_of, to_lps
+from support.pm_objects import planes_of
+from support.volumes import array_of, lps_of_volume
 
 import dicombridge
 
@@ -62,7 +63,7 @@ def test_floating_point_maps_of_highdicom(scene: Any, tmp_path: Path, images: li
     path = write_by_highdicom(tmp_path, images, pixels, [mapping])
     (node,) = dicombridge.load(path, scene=scene)
     np.testing.assert_allclose(array_of(node), mapping.apply(pixels.astype(np.float64)), rtol=1e-6)
-    np.testing.assert_allclose(to_lps(node), expected_affine(images), atol=1e-3)
+    np.testing.assert_allclose(lps_of_volume(node), expected_affine(images), atol=1e-3)
     assert node.GetVoxelValueQuantity().GetCodeValue() == "113041"
     assert node.GetVoxelValueUnits().GetCodeValue() == "um2/s"
     display = node.GetDisplayNode()
@@ -82,7 +83,7 @@ def test_integer_maps_of_highdicom(scene: Any, tmp_path: Path, images: list[Any]
     volume = highdicom.imread(path).get_volume(apply_real_world_transform=True, dtype=np.float64)
     volume = volume.flip_spatial(0)  # its slices run downwards, so that (slice, row, column) is right-handed
     np.testing.assert_allclose(array_of(node), volume.array, rtol=1e-6)
-    np.testing.assert_allclose(to_lps(node), volume.affine[:, [2, 1, 0, 3]], atol=5e-3)
+    np.testing.assert_allclose(lps_of_volume(node), volume.affine[:, [2, 1, 0, 3]], atol=5e-3)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint16"])
@@ -98,7 +99,7 @@ def test_channels_of_highdicom(scene: Any, tmp_path: Path, images: list[Any], dt
     for number, node in enumerate(nodes):
         expected = mappings[number][0].apply(pixels[..., number].astype(np.float64))
         np.testing.assert_allclose(array_of(node), expected, rtol=1e-6)
-        np.testing.assert_allclose(to_lps(node), expected_affine(images), atol=1e-3)
+        np.testing.assert_allclose(lps_of_volume(node), expected_affine(images), atol=1e-3)
 
 
 def test_the_map_of_dcmqi(scene: Any, data: Path, tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_the_map_of_dcmqi(scene: Any, data: Path, tmp_path: Path) -> None:
     (node,) = dicombridge.load(path, scene=scene)
     voxels, matrix = read_nrrd(truth)
     np.testing.assert_array_equal(array_of(node), voxels)
-    np.testing.assert_allclose(to_lps(node), matrix, atol=1e-3)
+    np.testing.assert_allclose(lps_of_volume(node), matrix, atol=1e-3)
     assert node.GetVoxelValueQuantity().GetCodeMeaning() == "Apparent Diffusion Coefficient"
     assert node.GetVoxelValueUnits().GetCodeValue() == "um2/s"
     assert "Mono-exponential model" in node.GetAttribute("DICOMBridge.Definitions")

@@ -19,7 +19,8 @@ from pydicom.uid import (
     RLELossless,
 )
 from support.damage import deflated, written
-from support.pm_objects import MapFrame, array_of, mapping_item, parametric_map, planes_of, set_pixels, write
+from support.pm_objects import MapFrame, mapping_item, parametric_map, planes_of, set_pixels, write
+from support.volumes import array_of
 
 import dicombridge
 from dicombridge.errors import UnreadableError, UnsupportedError

@@ -9,9 +9,10 @@ import numpy as np
 import pydicom
 import pytest
 from conformance import faults
-from support.pm_objects import MapFrame, array_of, group, mapping_item, parametric_map, planes_of, to_lps, write
+from support.items import code
+from support.pm_objects import MapFrame, group, mapping_item, parametric_map, planes_of, write
 from support.scenes import saved_and_read
-from support.seg_objects import code
+from support.volumes import array_of, lps_of_volume
 
 import dicombridge
 from dicombridge.codes import Code, coded_entry
@@ -145,7 +146,7 @@ def test_missing_slices_stay_missing(tmp_path: Path) -> None:
     assert written.NumberOfFrames == 4
     np.testing.assert_array_equal(array_of(again[0]), array_of(nodes[0]))
     assert np.isnan(array_of(again[0])[2:4]).all()
-    np.testing.assert_allclose(to_lps(again[0]), to_lps(nodes[0]), atol=1e-9)
+    np.testing.assert_allclose(lps_of_volume(again[0]), lps_of_volume(nodes[0]), atol=1e-9)
 
 
 def test_several_maps_come_back_as_one_object(tmp_path: Path) -> None:

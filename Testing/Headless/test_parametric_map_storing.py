@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from support.pm_objects import array_of, planes_of
+from support.pm_objects import planes_of
+from support.volumes import array_of
 from test_parametric_map_export import again, volume_node, written
 
 import dicombridge

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from support.items import item
 from support.plan_nodes import by_part, loaded, only, row
 from support.rt_ion_brachy_plans import REAL, passive_plan, scanned_plan
 from support.rt_plans import (
     beam,
     electron_plan,
-    item,
     plan_of,
     reference,
     two_isocentres_plan,

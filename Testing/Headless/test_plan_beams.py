@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.items import item
 from support.rt_ion_brachy_plans import passive_plan, scanned_plan
 from support.rt_plans import (
     beam,
     control_points,
     electron_plan,
     first_settings,
-    item,
     leaves,
     plan_of,
     vmat_plan,

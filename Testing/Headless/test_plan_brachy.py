@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from support.items import item
 from support.plan_nodes import by_part, loaded, only, row
 from support.rt_ion_brachy_plans import brachy_plan, seeds_plan
-from support.rt_plans import item, written_plan
+from support.rt_plans import written_plan
 
 import dicombridge
 from dicombridge.plan.reading import read_plan

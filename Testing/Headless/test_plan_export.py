@@ -9,10 +9,11 @@ import numpy as np
 import pydicom
 import pytest
 from conformance import faults
+from support.items import item
 from support.peers import run, tool
 from support.plan_nodes import loaded, set_cell
 from support.rt_ion_brachy_plans import PLANS, REAL, brachy_plan, scanned_plan
-from support.rt_plans import beam, control_points, first_settings, item, plan_of, two_isocentres_plan, vmat_plan
+from support.rt_plans import beam, control_points, first_settings, plan_of, two_isocentres_plan, vmat_plan
 from support.scenes import saved_and_read
 
 import dicombridge

@@ -16,6 +16,7 @@ import pytest
 from pydicom.dataelem import DataElement
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 from support.damage import reencoded
+from support.items import item
 from support.plan_nodes import by_part, loaded, row
 from support.rt_ion_brachy_plans import brachy_plan, scanned_plan
 from support.rt_plans import (
@@ -23,7 +24,6 @@ from support.rt_plans import (
     control_points,
     electron_plan,
     first_settings,
-    item,
     plan_of,
     two_isocentres_plan,
     vmat_plan,

@@ -8,6 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 from standins.core_plugins import add_rival
+from standins.ctk_database import cut_after_import
 from standins.dialogs import Browser
 from standins.phantom import Session, values_on
 
@@ -84,11 +85,7 @@ def test_damaged_file(
     session: Session, phantom: PhantomStudy, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A file that was cut short after it came into the database: our words in the log, the scene as it was."""
-    whole = phantom.diffusion.file.read_bytes()
-    damaged = tmp_path / "damaged.dcm"
-    damaged.write_bytes(whole)
-    session.database._index(damaged)
-    damaged.write_bytes(whole[: len(whole) // 2])
+    damaged = cut_after_import(session.database, phantom.diffusion.file, tmp_path)
     before = session.app.scene.GetNumberOfNodes()
     browser, messages = Browser(), list[str]()
     browser.examine([(str(damaged),)])

@@ -11,6 +11,7 @@ import pytest
 from pydicom.sequence import Sequence
 from pydicom.uid import ImplicitVRLittleEndian
 from standins.core_plugins import add_rival
+from standins.ctk_database import cut_after_import
 from standins.dialogs import Browser, exportables_of_item, fill_tags, run_export
 from standins.fake_kind import write_header
 from standins.phantom import Session, values_on
@@ -234,11 +235,7 @@ def test_load(session: Session) -> None:
 
 
 def test_damaged_file(session: Session, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    whole = session.phantom.treatment.dose.read_bytes()
-    damaged = tmp_path / "damaged.dcm"
-    damaged.write_bytes(whole)
-    session.database._index(damaged)
-    damaged.write_bytes(whole[: len(whole) // 2])
+    damaged = cut_after_import(session.database, session.phantom.treatment.dose, tmp_path)
     before = session.app.scene.GetNumberOfNodes()
     browser, messages = Browser(), list[str]()
     browser.examine([(str(damaged),)])

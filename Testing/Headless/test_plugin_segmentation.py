@@ -8,7 +8,7 @@ from typing import Any
 import pydicom
 import pytest
 from standins.application import SlicerStandIn, discover, install
-from standins.ctk_database import CtkDatabase
+from standins.ctk_database import CtkDatabase, cut_after_import
 from standins.dialogs import Browser, exportables_of_item, fill_tags, run_export
 from standins.fake_kind import HOOK, HOOKS
 
@@ -160,11 +160,7 @@ def test_export(session: Session, tmp_path: Path, segmentation_type: str) -> Non
 
 def test_damaged_file(session: Session, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A file that was cut short after it came into the database: our words in the log, the scene as it was."""
-    whole = Path(session.files[0]).read_bytes()
-    damaged = tmp_path / "damaged.dcm"
-    damaged.write_bytes(whole)
-    session.database._index(damaged)
-    damaged.write_bytes(whole[: len(whole) * 2 // 3])
+    damaged = cut_after_import(session.database, Path(session.files[0]), tmp_path, 2 / 3)
     before = session.app.scene.GetNumberOfNodes()
     browser, messages = Browser(), list[str]()
     browser.examine([(str(damaged.absolute()),)])

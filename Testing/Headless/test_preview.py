@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.volumes import elements_of, volume_node
 
 from dicombridge import geometry, preview
 from dicombridge.errors import DicomBridgeError
@@ -36,14 +37,8 @@ def _scalars(values: np.ndarray) -> Any:
 
 
 def _add_volume(scene: Any, values: np.ndarray, affine: np.ndarray, name: str = "Image") -> Any:
-    import vtk
-
-    image = vtk.vtkImageData()
-    image.SetDimensions(values.shape[::-1])
-    image.GetPointData().SetScalars(_scalars(values))
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    node.SetAndObserveImageData(image)
-    node.SetIJKToRASMatrix(geometry.vtk_matrix(geometry.ijk_to_ras(_grid(affine))))
+    to_ras = elements_of(geometry.vtk_matrix(geometry.ijk_to_ras(_grid(affine))))
+    node = volume_node(scene, values, to_ras, name)
     node.CreateDefaultDisplayNodes()
     return node
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from support.volumes import volume_node
 
 from dicombridge import preview
 from dicombridge.codes import Code, coded_entry
@@ -19,14 +20,7 @@ DOSE = Code("128513", "DCM", "Absorbed Dose")
 
 
 def volume(scene: Any, values: NDArray[Any], name: str, units: Code | None = None, **attributes: str) -> Any:
-    from vtkmodules.util.numpy_support import numpy_to_vtk
-    from vtkmodules.vtkCommonDataModel import vtkImageData
-
-    image = vtkImageData()
-    image.SetDimensions(*values.shape[::-1])
-    image.GetPointData().SetScalars(numpy_to_vtk(values.ravel(), deep=True))
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    node.SetAndObserveImageData(image)
+    node = volume_node(scene, values, name=name)
     node.CreateDefaultDisplayNodes()
     if units is not None:
         node.SetVoxelValueUnits(coded_entry(units))

@@ -30,6 +30,8 @@ from dicombridge.tables import column_values
 
 KINDS = ("RTSTRUCT", "RTPLAN", "RTDOSE")
 GTV = "Liver lesion"
+RADIOTHERAPY = "1.2.840.10008.5.1.4.1.1.481."
+"""What the SOP classes of radiotherapy begin with."""
 
 
 @dataclass
@@ -312,13 +314,19 @@ def test_every_folder_of_real_files_is_loaded_here(data: Path) -> None:
 def test_everything_real_loads(name: str, data: Path, scene: Any) -> None:
     """A whole folder at once, images and all: each radiotherapy object in it becomes nodes that say so."""
     with dicombridge.open_folder(data / "rt" / name) as database:
-        loadables = dicombridge.examine(database)
+        series = [
+            one
+            for patient in database.patients()
+            for study in database.studiesForPatient(patient)
+            for one in database.seriesForStudy(study)
+        ]
+        files = [file for one in series for file in database.filesForSeries(one)]
         wanted = {
             database.fileValue(file, "0008,0018")
-            for one in loadables
-            for file in one.files
-            if str(one.kind).startswith("RT")
+            for file in files
+            if database.fileValue(file, "0008,0016").startswith(RADIOTHERAPY)
         }
+        loadables = dicombridge.examine(database)
         nodes = dicombridge.load([one for one in loadables if one.selected], scene=scene, database=database)
     loaded = {uid for node in nodes for uid in (node.GetAttribute("DICOM.instanceUIDs") or "").split()}
     assert wanted

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from image_support import array_of, matrix_of
 from support.rwv_objects import (
     ADC_QUANTITY,
     ADC_UNITS,
@@ -27,6 +26,7 @@ from support.rwv_objects import (
     write_object,
     write_pet,
 )
+from support.volumes import array_of, matrix_of
 
 import dicombridge
 from dicombridge.errors import MissingReferenceError, UnreadableError, UnsupportedError

@@ -11,7 +11,6 @@ import pytest
 from support.rwv_objects import (
     ADC_QUANTITY,
     ADC_UNITS,
-    array_of,
     assert_voxels,
     group,
     mapping_item,
@@ -21,6 +20,7 @@ from support.rwv_objects import (
     write_object,
     write_pet,
 )
+from support.volumes import array_of
 
 import dicombridge
 from dicombridge.errors import ExportError

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from conformance import Example, KindConformance
-from image_support import array_of, matrix_of
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 from support.rwv_objects import (
     ADC_QUANTITY,
@@ -25,6 +24,7 @@ from support.rwv_objects import (
     write_object,
     write_pet,
 )
+from support.volumes import array_of, matrix_of
 
 
 def make_linear(folder: Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pydicom
 import pytest
 from conformance import faults
-from image_support import array_of
 from pydicom.sr.coding import Code
+from support.items import code
 from support.peers import run, tool
 from support.rwv_objects import (
     ADC_QUANTITY,
@@ -18,7 +18,6 @@ from support.rwv_objects import (
     CT_38,
     ENHANCED_CT,
     assert_voxels,
-    code,
     definition,
     group,
     headers_in,
@@ -30,6 +29,7 @@ from support.rwv_objects import (
     write_object,
     write_pet,
 )
+from support.volumes import array_of
 
 import dicombridge
 from dicombridge.errors import ExportError
@@ -331,7 +331,7 @@ def test_a_volume_without_units_is_written_with_a_warning(tmp_path: Path, caplog
     write_pet(tmp_path, Units="NONE")
     _, dataset = written(plain(tmp_path), tmp_path)
     assert "has no units" in caplog.text
-    assert items_of(dataset)[0].MeasurementUnitsCodeSequence[0] == code(("1", "UCUM", "no units"))
+    assert items_of(dataset)[0].MeasurementUnitsCodeSequence[0] == code("1", "UCUM", "no units")
 
 
 def test_the_array_matches_stored_values_of_the_test_images(tmp_path: Path) -> None:

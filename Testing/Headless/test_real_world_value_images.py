@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from image_support import array_of, write_slice
+from image_support import write_slice
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from support import damage, pt_headers
@@ -26,6 +26,7 @@ from support.rwv_objects import (
     units_of,
     write_pet,
 )
+from support.volumes import array_of
 
 import dicombridge
 from dicombridge import real_world_value, suv

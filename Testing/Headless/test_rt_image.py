@@ -16,17 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom import dcmread
-from support.rt_images import lps, of_plan, plan, write_image
-from support.rt_records import PLAN_UID, item, reference, write
+from support.items import item, reference
+from support.rt_images import loaded, lps, of_plan, plan, write_image
+from support.rt_records import PLAN_UID, write
 
 import dicombridge
 
 FIRST, MIDDLE = (0, 0), (2, 1)
-
-
-def loaded(folder: Path, scene: Any, **values: Any) -> Any:
-    (node,) = dicombridge.load(write_image(folder, **values), scene=scene)
-    return node
 
 
 # --- Placement -------------------------------------------------------------------------------------------------------

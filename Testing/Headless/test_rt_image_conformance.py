@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from conformance import Example, KindConformance
-from image_support import array_of, matrix_of
 from pydicom.uid import RLELossless
+from support.items import item
 from support.rt_images import ramp, write_image
-from support.rt_records import item
+from support.volumes import array_of, matrix_of
 
 
 def write_frames(folder: Path, count: int) -> None:

@@ -9,19 +9,15 @@ import numpy as np
 import pydicom
 import pytest
 from conformance import faults
-from image_support import array_of
 from pydicom.uid import RLELossless
-from support.rt_images import lps, of_plan, ramp, write_image
-from support.rt_records import PLAN_UID, item
+from support.items import item
+from support.rt_images import loaded, lps, of_plan, ramp, write_image
+from support.rt_records import PLAN_UID
 from support.scenes import saved_and_read
+from support.volumes import array_of
 
 import dicombridge
 from dicombridge.errors import UnsupportedError
-
-
-def loaded(folder: Path, scene: Any, **values: Any) -> Any:
-    (node,) = dicombridge.load(write_image(folder, **values), scene=scene)
-    return node
 
 
 def test_a_real_portal_image(data: Path, scene: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -58,3 +58,19 @@ def test_the_scene_of_the_application_is_not_held(tmp_path: Path, monkeypatch: p
     scenes.clear()
     gc.collect()
     assert ended == ["scene"]
+
+
+def test_converters_are_registered_once() -> None:
+    """The module's logic adds equal rules with every scene, and the search for a way through them grows fast."""
+    import slicer
+
+    def ways() -> int:
+        paths = slicer.vtkSegmentationConversionPaths()
+        slicer.vtkSegmentationConverter().GetPossibleConversions("Binary labelmap", "Closed surface", paths)
+        return int(paths.GetNumberOfPaths())
+
+    dicombridge.new_scene()
+    before = ways()
+    for _ in range(3):
+        dicombridge.new_scene()
+    assert ways() == before >= 1

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.rt_records import BEAMS, item, write
+from support.items import item
+from support.rt_records import BEAMS, write
 from support.rt_second_generation import (
     INTENT_UID,
     MAKERS,

@@ -15,19 +15,18 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
+from support.items import read
 from support.nrrd import read_nrrd
 from support.seg_nodes import (
-    array_of_image,
     assert_segment_is,
     frames_of,
     image_of,
     lps_of_ijk,
-    lps_of_volume,
     points_by_segment,
     points_of_mask,
-    read,
     segment_ids,
 )
+from support.volumes import array_of_image, lps_of_volume
 
 import dicombridge
 from dicombridge.errors import DicomBridgeError, UnsupportedError

@@ -16,16 +16,8 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless, generate_uid
 from support.damage import Case, deflated, written
-from support.seg_nodes import (
-    array_of_image,
-    image_of,
-    lps_of_ijk,
-    lps_of_volume,
-    mask_of,
-    points_of_mask,
-    segment_ids,
-    tag,
-)
+from support.seg_nodes import segment_ids, segment_values
+from support.volumes import array_of_image, lps_of_volume
 
 CT_16 = ("seg/highdicom/source_ct",)
 CT_38 = ("seg/dcmqi_23x38x3/ct",)
@@ -39,15 +31,6 @@ TAGS = (
     "TrackingUniqueIdentifier",
     "TrackingIdentifier",
 )
-
-
-def segment_values(segment: Any) -> dict[str, Any]:
-    points = points_of_mask(mask_of(segment), lps_of_ijk(image_of(segment)))
-    return {
-        "colour": [round(255 * part) for part in segment.GetColor()],  # CIELab is not finer than that
-        "tags": {name: tag(segment, name) for name in TAGS},
-        "voxels": points[np.lexsort(np.round(points, 3).T)],
-    }
 
 
 def write_copies(data: Path, path: Path, count: int) -> None:
@@ -113,7 +96,7 @@ class TestSegmentation(KindConformance):
         for node in nodes:
             if node.IsA("vtkMRMLSegmentationNode"):
                 found = [node.GetSegmentation().GetSegment(name) for name in segment_ids(node)]
-                segments.update({segment.GetName(): segment_values(segment) for segment in found})
+                segments.update({segment.GetName(): segment_values(segment, TAGS) for segment in found})
             else:
                 name = node.GetName().rpartition(" - ")[2]
                 volumes[name] = {"fractions": array_of_image(node.GetImageData()), "to LPS": lps_of_volume(node)}

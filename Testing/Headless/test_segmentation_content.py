@@ -14,16 +14,14 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import ImplicitVRLittleEndian
+from support.items import code, read
 from support.seg_nodes import (
-    array_of_image,
     assert_segment_is,
     image_of,
     lps_of_ijk,
-    lps_of_volume,
     mask_of,
     names,
     points_by_segment,
-    read,
     segment_named,
     tag,
 )
@@ -32,7 +30,6 @@ from support.seg_objects import (
     CORONAL,
     Frame,
     blobs,
-    code,
     ct_series,
     positions_along,
     save,
@@ -40,6 +37,7 @@ from support.seg_objects import (
     segmentation,
     stack_frames,
 )
+from support.volumes import array_of_image, lps_of_volume
 
 import dicombridge
 from dicombridge.codes import Code, parse_terminology

@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 from support import peers
+from support.items import read
 from support.seg_exports import (
     AFFINE,
     SURFACE,
@@ -22,7 +23,6 @@ from support.seg_exports import (
     under_transform,
     volume_node,
 )
-from support.seg_nodes import read
 from support.seg_objects import ct_series
 
 import dicombridge
@@ -197,7 +197,7 @@ def test_multi_frame_source(scene: Any, data: Path, tmp_path: Path, name: str) -
     (volume,) = dicombridge.load(image, scene=scene)
     header = read(image)
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "S")
-    from support.seg_nodes import lps_of_volume
+    from support.volumes import lps_of_volume
 
     affine = lps_of_volume(volume)
     shape = volume.GetImageData().GetDimensions()[::-1]

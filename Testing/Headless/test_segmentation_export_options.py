@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import peers
+from support.items import read
 from support.seg_exports import (
     AFFINE,
     assert_same_points,
@@ -21,8 +22,8 @@ from support.seg_exports import (
     under_transform,
     volume_node,
 )
-from support.seg_nodes import array_of_image, read
 from support.seg_objects import ct_series
+from support.volumes import array_of_image
 
 import dicombridge
 from dicombridge.errors import ExportError

@@ -16,22 +16,20 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
+from support.items import code, read
 from support.seg_nodes import (
-    array_of_image,
     assert_segment_is,
     image_of,
     lps_of_ijk,
     mask_of,
     names,
     points_by_segment,
-    read,
     segment_named,
     tag,
 )
 from support.seg_objects import (
     AXIAL,
     blobs,
-    code,
     ct_series,
     positions_along,
     refer_to_series,
@@ -39,6 +37,7 @@ from support.seg_objects import (
     segmentation,
     stack_frames,
 )
+from support.volumes import array_of_image
 
 import dicombridge
 from dicombridge.shadow import dataset_from_text

@@ -154,7 +154,7 @@ def test_rotating_planes_make_a_node_each(tmp_path: Path) -> None:
 
 
 def _labels(node: Any) -> NDArray[Any]:
-    from support.seg_nodes import array_of_image
+    from support.volumes import array_of_image
 
     return array_of_image(image_of(node.GetSegmentation().GetNthSegment(0)))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from support.seg_nodes import array_of_image, image_of, mask_of, names, points_by_segment, segment_ids, tag
+from support.seg_nodes import image_of, mask_of, names, points_by_segment, segment_ids, tag
 from support.seg_objects import (
     AXIAL,
     Frame,
@@ -22,6 +22,7 @@ from support.seg_objects import (
     segmentation,
     stack_frames,
 )
+from support.volumes import array_of_image
 
 import dicombridge
 from dicombridge.errors import DicomBridgeError

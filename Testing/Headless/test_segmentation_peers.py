@@ -10,6 +10,7 @@ import highdicom
 import numpy as np
 import pytest
 from support import peers
+from support.items import read
 from support.seg_exports import (
     AFFINE,
     assert_same_points,
@@ -20,8 +21,9 @@ from support.seg_exports import (
     segmentation_node,
     volume_node,
 )
-from support.seg_nodes import Points, array_of_image, points_of_mask, read
+from support.seg_nodes import Points, points_of_mask
 from support.seg_objects import ct_series
+from support.volumes import array_of_image
 
 import dicombridge
 

@@ -12,9 +12,11 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 from support import peers, seg_objects
+from support.items import code, read
 from support.seg_exports import assert_same_points, decoded, points_of_file, points_of_node
-from support.seg_nodes import array_of_image, lps_of_volume, points_by_segment, read, segment_named, tag
-from support.seg_objects import Frame, code, ct_series, refer_to_series, save, segment_item, segmentation, stack_frames
+from support.seg_nodes import points_by_segment, segment_named, tag
+from support.seg_objects import Frame, ct_series, refer_to_series, save, segment_item, segmentation, stack_frames
+from support.volumes import array_of_image, lps_of_volume
 
 import dicombridge
 from dicombridge.errors import ExportError

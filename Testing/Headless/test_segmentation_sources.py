@@ -12,11 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from support.seg_cases import check, dimensions, load, matrix, rotated
-from support.seg_nodes import (
-    assert_segment_is,
-    lps_of_volume,
-    points_by_segment,
-)
+from support.seg_nodes import assert_segment_is, points_by_segment
 from support.seg_objects import (
     AXIAL,
     SAGITTAL,
@@ -32,6 +28,7 @@ from support.seg_objects import (
     segmentation,
     stack_frames,
 )
+from support.volumes import lps_of_volume
 
 import dicombridge
 from dicombridge.errors import GeometryError, MissingReferenceError, UnreadableError

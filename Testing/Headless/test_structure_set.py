@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from support.items import code
 from support.rt_structures import Drawing, Drawn, Images, box, circle, write_images, write_structure_set
 from support.scenes import saved_and_read
 from support.seg_nodes import image_of, lps_of_ijk, mask_of, names, points_of_mask, segment_ids, segment_named, tag
@@ -127,12 +128,6 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 
 
 # --- Descriptions --------------------------------------------------------------------------------------------------
-
-
-def code(value: str, scheme: str, meaning: str) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
-    return item
 
 
 def test_descriptions(tmp_path: Path, scene: Any) -> None:

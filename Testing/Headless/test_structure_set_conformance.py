@@ -11,21 +11,12 @@ import pydicom
 from conformance import Example, KindConformance
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 from support.rt_structures import Drawing, Drawn, box, circle, write_images, write_structure_set
-from support.seg_nodes import image_of, lps_of_ijk, mask_of, points_of_mask, segment_ids, tag
+from support.seg_nodes import segment_ids, segment_values
 
 from dicombridge.structure_set.nodes import TEXT_TAGS
 
 CT_PHANTOM = ("rt/rt_utils/ct",)
 TAGS = ("TerminologyEntry", "DicomRtImport.RoiNumber", "DICOMBridge.ROIPhysicalProperties", *TEXT_TAGS.values())
-
-
-def segment_values(segment: Any) -> dict[str, Any]:
-    points = points_of_mask(mask_of(segment), lps_of_ijk(image_of(segment)))
-    return {
-        "colour": [round(255 * part) for part in segment.GetColor()],
-        "tags": {name: tag(segment, name) for name in TAGS},
-        "voxels": points[np.lexsort(np.round(points, 3).T)],
-    }
 
 
 def points_of_markups(node: Any) -> np.ndarray:
@@ -86,7 +77,7 @@ class TestStructureSet(KindConformance):
         for node in nodes:
             if node.IsA("vtkMRMLSegmentationNode"):
                 found = [node.GetSegmentation().GetSegment(name) for name in segment_ids(node)]
-                segments.update({segment.GetName(): segment_values(segment) for segment in found})
+                segments.update({segment.GetName(): segment_values(segment, TAGS) for segment in found})
             elif node.IsA("vtkMRMLMarkupsNode"):
                 markups[node.GetName().removesuffix("_1")] = points_of_markups(node)
         return {"order": list(segments), "segments": segments, "markups": markups}

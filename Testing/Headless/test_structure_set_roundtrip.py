@@ -13,7 +13,8 @@ from support.rt_set_exports import OBLIQUE, SHAPE, disc, loaded, masks_of_node, 
 from support.rt_structures import AXIAL, Drawing, Drawn, write_structure_set
 from support.scenes import saved_and_read
 from support.seg_exports import under_transform
-from support.seg_nodes import array_of_image, image_of, names, segment_named, tag
+from support.seg_nodes import image_of, names, segment_named, tag
+from support.volumes import array_of_image
 
 import dicombridge
 from dicombridge.part10 import elements, items, read_layout

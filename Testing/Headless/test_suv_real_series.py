@@ -10,7 +10,8 @@ import highdicom
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support.rwv_objects import array_of, headers_in, units_of
+from support.rwv_objects import headers_in, units_of
+from support.volumes import array_of
 
 import dicombridge
 

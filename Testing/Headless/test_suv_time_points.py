@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from image_support import array_of, write_slice
+from image_support import write_slice
 from pydicom.uid import PositronEmissionTomographyImageStorage
 from support import pt_headers as pt
+from support.volumes import array_of
 
 import dicombridge
 from dicombridge import suv

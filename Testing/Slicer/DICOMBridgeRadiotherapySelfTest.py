@@ -5,10 +5,10 @@ Slicer runs it with ``slicer.testing.runUnitTest``; the functions above the test
 
 from __future__ import annotations
 
-import tempfile
-import unittest
 from pathlib import Path
 from typing import Any
+
+import DICOMBridgeSelfTestSupport as support
 
 PLUGIN = "DICOMBridgeRadiotherapyPlugin"
 STORAGE = "1.2.840.10008.5.1.4.1.1"
@@ -322,51 +322,16 @@ class Study:
         )
 
 
-class DICOMBridgeRadiotherapySelfTest(unittest.TestCase):
+class DICOMBridgeRadiotherapySelfTest(support.DatabaseTestCase):
     """Needs a running Slicer with the extension's modules, without SlicerRT."""
 
-    def setUp(self) -> None:
-        import slicer
-        from DICOMLib import DICOMUtils
-
-        if getattr(slicer, "dicomDatabase", None) is None:
-            # The DICOM module makes the database after the start-up; a test script may come before that.
-            slicer.modules.DICOMInstance.performPostModuleDiscoveryTasks()
-        slicer.mrmlScene.Clear()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        incoming = Path(folder.name) / "incoming"
-        incoming.mkdir()
-        self.study = Study(incoming)
-        temporary = DICOMUtils.TemporaryDICOMDatabase(str(Path(folder.name) / "database"))
-        self.database = temporary.__enter__()
-        self.addCleanup(temporary.__exit__, None, None, None)
-        DICOMUtils.importDicom(str(incoming), self.database)
-
-    def load(self, *datasets: Any) -> None:
-        """Load series as the DICOM browser does."""
-        from DICOMLib import DICOMUtils
-
-        DICOMUtils.loadSeriesByUID([str(dataset.SeriesInstanceUID) for dataset in datasets])
-
-    def nodes(self, name: str) -> list[Any]:
-        """Return the nodes of a class in the scene."""
-        import slicer
-
-        return list(slicer.util.getNodesByClass(name))
+    def write(self, directory: Path) -> None:
+        self.study = Study(directory)
 
     def test_plugin_is_chosen(self) -> None:
         """Ours has the highest confidence for every object of radiotherapy."""
-        import slicer
-        from DICOMLib import DICOMUtils
-
         for dataset in self.study.radiotherapy:
-            files = list(self.database.filesForSeries(dataset.SeriesInstanceUID))
-            self.assertEqual(len(files), 1)
-            by_plugin, _ = DICOMUtils.getLoadablesFromFileLists([files])
-            DICOMUtils.selectHighestConfidenceLoadables(by_plugin)
-            chosen = [(plugin, one) for plugin, items in by_plugin.items() for one in items if one.selected]
-            self.assertEqual([type(plugin) for plugin, _ in chosen], [slicer.modules.dicomPlugins[PLUGIN]])
+            self.assertEqual(len(self.assert_chosen(dataset, PLUGIN).files), 1)
 
     def test_structure_set(self) -> None:
         """The square fills ten by ten pixels of three slices of the CT."""
@@ -384,12 +349,9 @@ class DICOMBridgeRadiotherapySelfTest(unittest.TestCase):
 
     def test_dose(self) -> None:
         """Stored values are scaled to Gy."""
-        from vtk.util.numpy_support import vtk_to_numpy
-
         self.load(self.study.dose)
         (node,) = self.nodes("vtkMRMLScalarVolumeNode")
-        values = vtk_to_numpy(node.GetImageData().GetPointData().GetScalars())
-        self.assertAlmostEqual(float(values.max()), 2.0, places=5)
+        self.assertAlmostEqual(float(self.voxels(node).max()), 2.0, places=5)
         self.assertEqual(node.GetAttribute("DicomRtImport.DoseVolume"), "1")
 
     def test_plan(self) -> None:

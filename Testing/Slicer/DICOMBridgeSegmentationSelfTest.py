@@ -5,16 +5,15 @@ Slicer runs it with ``slicer.testing.runUnitTest``; the functions above the test
 
 from __future__ import annotations
 
-import tempfile
-import unittest
 from pathlib import Path
 from typing import Any
+
+import DICOMBridgeSelfTestSupport as support
 
 PLUGIN = "DICOMBridgeSegmentationPlugin"
 SHAPE = (8, 20, 30)
 SPACING = (2.5, 1.2, 0.8)
 LABELS = ("Liver", "Nothing", "Kidney")
-SERIES_DESCRIPTION = "Edited in Slicer"
 
 
 def boxes() -> Any:
@@ -115,89 +114,45 @@ def counts_in_file(path: Path) -> dict[str, int]:
     return {name: int(planes[..., index].sum()) for index, name in enumerate(names)}
 
 
-class DICOMBridgeSegmentationSelfTest(unittest.TestCase):
+class DICOMBridgeSegmentationSelfTest(support.DatabaseTestCase):
     """Needs a running Slicer with the extension's modules."""
 
-    def setUp(self) -> None:
-        import slicer
-        from DICOMLib import DICOMUtils
-
-        if getattr(slicer, "dicomDatabase", None) is None:
-            # The DICOM module makes the database after the start-up; a test script may come before that.
-            slicer.modules.DICOMInstance.performPostModuleDiscoveryTasks()
-        slicer.mrmlScene.Clear()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-        incoming = self.folder / "incoming"
-        incoming.mkdir()
-        self.sources = write_ct(incoming)
-        self.seg = write_seg(incoming, self.sources)
-        temporary = DICOMUtils.TemporaryDICOMDatabase(str(self.folder / "database"))
-        self.database = temporary.__enter__()
-        self.addCleanup(temporary.__exit__, None, None, None)
-        DICOMUtils.importDicom(str(incoming), self.database)
+    def write(self, directory: Path) -> None:
+        self.sources = write_ct(directory)
+        self.seg = write_seg(directory, self.sources)
 
     def test_plugin_is_chosen(self) -> None:
         """Ours has the highest confidence, and refers to every slice of the CT."""
-        import slicer
-        from DICOMLib import DICOMUtils
-
-        files = list(self.database.filesForSeries(self.seg.SeriesInstanceUID))
-        self.assertEqual(len(files), 1)
-        by_plugin, _ = DICOMUtils.getLoadablesFromFileLists([files])
-        DICOMUtils.selectHighestConfidenceLoadables(by_plugin)
-        chosen = [(plugin, item) for plugin, items in by_plugin.items() for item in items if item.selected]
-        self.assertEqual([type(plugin) for plugin, _ in chosen], [slicer.modules.dicomPlugins[PLUGIN]])
-        self.assertEqual(
-            sorted(chosen[0][1].referencedInstanceUIDs), sorted(source.SOPInstanceUID for source in self.sources)
-        )
+        loadable = self.assert_chosen(self.seg, PLUGIN)
+        self.assertEqual(len(loadable.files), 1)
+        uids = sorted(source.SOPInstanceUID for source in self.sources)
+        self.assertEqual(sorted(loadable.referencedInstanceUIDs), uids)
 
     def test_load(self) -> None:
         """Image and segmentation come with the right voxels, names and reference geometry."""
-        segmentation, volume = self.load()
+        segmentation, volume = self.loaded()
         self.assertEqual(self.counts_in_scene(segmentation), voxel_counts())
         reference = segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
         self.assertEqual(reference, volume)
 
     def test_export(self) -> None:
         """What the export dialog does: ask the plugin, give a folder, export, read the file again."""
-        import pydicom
-        import slicer
-
-        segmentation, _ = self.load()
-        hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
-        plugin = slicer.modules.dicomPlugins[PLUGIN]()
-        exportables = plugin.examineForExport(hierarchy.GetItemByDataNode(segmentation))
-        self.assertTrue(exportables)
-        outgoing = self.folder / "outgoing"
-        outgoing.mkdir()
-        for exportable in exportables:
-            self.assertEqual(exportable.pluginClass, PLUGIN)
-            exportable.directory = str(outgoing)
-            exportable.setTag("SeriesDescription", SERIES_DESCRIPTION)
-        self.assertEqual(plugin.export(tuple(exportables)), "")
-        (path,) = [path for path in outgoing.rglob("*") if path.is_file()]
-        exported = pydicom.dcmread(path)
+        segmentation, _ = self.loaded()
+        exported = self.export(segmentation, PLUGIN)
         self.assertEqual(exported.StudyInstanceUID, self.seg.StudyInstanceUID)
         self.assertNotEqual(exported.SeriesInstanceUID, self.seg.SeriesInstanceUID)
-        self.assertEqual(exported.SeriesDescription, SERIES_DESCRIPTION)
         self.assertEqual(
             [segment.TrackingUID for segment in exported.SegmentSequence],
             [segment.TrackingUID for segment in self.seg.SegmentSequence],
         )
-        self.assertEqual(counts_in_file(path), voxel_counts())
+        self.assertEqual(counts_in_file(Path(exported.filename)), voxel_counts())
 
-    def load(self) -> tuple[Any, Any]:
+    def loaded(self) -> tuple[Any, Any]:
         """Load both series as the DICOM browser does; return the segmentation node and the volume node."""
-        import slicer
-        from DICOMLib import DICOMUtils
-
-        DICOMUtils.loadSeriesByUID([str(self.sources[0].SeriesInstanceUID), str(self.seg.SeriesInstanceUID)])
-        segmentations = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-        volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-        self.assertEqual((len(segmentations), len(volumes)), (1, 1))
-        return segmentations[0], volumes[0]
+        self.load(self.sources[0], self.seg)
+        (segmentation,) = self.nodes("vtkMRMLSegmentationNode")
+        (volume,) = self.nodes("vtkMRMLScalarVolumeNode")
+        return segmentation, volume
 
     def counts_in_scene(self, node: Any) -> dict[str, int]:
         """Return the number of voxels of each segment of a segmentation node by its name."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dicombridge.errors import DicomBridgeError, UnreadableError
+from dicombridge.progress import Progress
 
 __all__ = [
     "add_export_arguments",
@@ -77,7 +78,7 @@ def use_quiet_vtk() -> None:
     vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
 
 
-def default_progress() -> Callable[[float, str], None] | None:
+def default_progress() -> Progress | None:
     """Return a function that shows progress in one line of the terminal; None where stderr is no terminal."""
     if not sys.stderr.isatty():
         return None

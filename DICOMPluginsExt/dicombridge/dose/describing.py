@@ -19,6 +19,7 @@ from dicombridge.dose.nodes import ATTRIBUTES, DOSE_UNIT_NAME
 from dicombridge.dose.values import codes_text, text_value
 from dicombridge.errors import DicomBridgeError, ExportError
 from dicombridge.multiframe import read_header
+from dicombridge.output.header import instance_item
 from dicombridge.references import Reference
 from dicombridge.shadow import remembered
 from dicombridge.text import shortened
@@ -280,11 +281,8 @@ def _reference_to(header: Any) -> Reference:
 
 
 def _reference_item(reference: Reference) -> Dataset:
-    item = Dataset()
     with config.disable_value_validation():  # checked, or read from an object that exists
-        item.ReferencedSOPClassUID = reference.sop_class_uid
-        item.ReferencedSOPInstanceUID = reference.sop_instance_uid
-    return item
+        return instance_item(reference)
 
 
 def set_description(dataset: Dataset, description: Description, name: str, images: Sequence[Reference]) -> None:

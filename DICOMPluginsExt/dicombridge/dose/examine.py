@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dicombridge.errors import DicomBridgeError
-from dicombridge.kinds import kind_named
+from dicombridge.examination import files_of_kind, first_loadable, series_name, warning_of_damage
 from dicombridge.loadable import Loadable
 from dicombridge.tolerance import quiet
 
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["examine"]
 
-SOP_CLASS = "0008,0016"
-SERIES_INSTANCE_UID = "0020,000E"
-SERIES_NUMBER = "0020,0011"
-SERIES_DESCRIPTION = "0008,103E"
 _PIXEL_TAGS = ("Rows", "Columns")
 
 
@@ -32,8 +28,7 @@ def examine(files: Sequence[str], database: Database) -> list[Loadable]:
     """
     from dicombridge.dose.collecting import collected
 
-    kind = kind_named("RTDOSE")
-    doses = collected([file for file in files if database.fileValue(file, SOP_CLASS) in kind.sop_classes], database)
+    doses = collected(files_of_kind("RTDOSE", files, database), database)
     loadables: list[Loadable] = []
     for group, headers in doses:
         loadables.extend(_loadables(group, headers, len(doses) > 1, database))
@@ -51,27 +46,12 @@ def _tell_apart(loadables: Sequence[Loadable]) -> None:
 
 
 def _loadables(files: list[str], headers: list[Any], one_of_several: bool, database: Database) -> list[Loadable]:
-    file = files[0]
-    number = database.fileValue(file, SERIES_NUMBER)
-    description = database.fileValue(file, SERIES_DESCRIPTION) or "Dose"
-    loadable = Loadable(
-        files=files,
-        name=f"{number}: {description}" if number else description,
-        tooltip="Radiotherapy dose as a volume",
-        selected=True,
-        confidence=kind_named("RTDOSE").confidence,
-        kind="RTDOSE",
-        seriesInstanceUID=database.fileValue(file, SERIES_INSTANCE_UID),
-    )
-    try:
-        return [loadable, *_look_into(loadable, headers, one_of_several, database)]
-    except DicomBridgeError as error:
-        loadable.warning = str(error)
-    except ImportError:
-        raise  # a package is too old or missing: that is for the plugin to say, and no fault of the file
-    except Exception as error:  # examination of all series would end with an exception of one
-        loadable.warning = f"{file}: its header cannot be understood ({type(error).__name__}: {error})."
-    return [loadable]
+    name = series_name(files[0], database, "Dose")
+    loadable = first_loadable("RTDOSE", files, database, name, "Radiotherapy dose as a volume")
+    others: list[Loadable] = []
+    with warning_of_damage(loadable):
+        others = _look_into(loadable, headers, one_of_several, database)
+    return [loadable, *others]
 
 
 def _look_into(loadable: Loadable, headers: list[Any], one_of_several: bool, database: Database) -> list[Loadable]:

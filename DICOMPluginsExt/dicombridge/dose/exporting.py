@@ -25,12 +25,14 @@ from dicombridge.output.header import (
     RENEWED_OF_IMAGES,
     NewObject,
     apply_keywords,
+    instance_item,
     new_header,
     set_references,
     split_options,
 )
 from dicombridge.output.source import Source, find_source, known_attributes
 from dicombridge.output.volumes import PlacedVoxels, voxels_of_node
+from dicombridge.progress import Progress
 from dicombridge.references import Reference, references_of
 from dicombridge.shadow import remembered
 
@@ -79,7 +81,7 @@ def export(
     nodes: Sequence[Any],
     directory: Path,
     database: Database | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> list[Path]:
     """Write dose volumes as RT Dose, one file a volume.
@@ -150,7 +152,7 @@ def _doses(nodes: Sequence[Any]) -> list[Any]:
 def _job(node: Any, database: Database | None, own: Mapping[str, Any], keywords: Mapping[str, Any]) -> Job:
     """Return what prepares one file; the integers of one dose are made when those of the one before are written."""
 
-    def prepare(tell: Callable[[float, str], None] | None) -> tuple[str, Callable[[Path], None]]:
+    def prepare(tell: Progress | None) -> tuple[str, Callable[[Path], None]]:
         if tell is not None:
             tell(0.0, f"Preparing {node.GetName()}")
         values = _values(node, database, own)
@@ -229,17 +231,11 @@ class _Values:
     def _set_references(self, dataset: Dataset) -> None:
         images = self._images()
         if images:
-            items = []
-            for image in images:
-                item = Dataset()
-                item.ReferencedSOPClassUID = image.sop_class_uid
-                item.ReferencedSOPInstanceUID = image.sop_instance_uid
-                items.append(item)
-            dataset.ReferencedImageSequence = items
+            dataset.ReferencedImageSequence = [instance_item(image) for image in images]
             # Validators take this module to be about images, and find it wrong where there are none.
             set_references(dataset, [*images, *self.description.references], dataset.StudyInstanceUID)
 
-    def write(self, path: Path, dataset: Dataset, progress: Callable[[float, str], None] | None) -> None:
+    def write(self, path: Path, dataset: Dataset, progress: Progress | None) -> None:
         """Write the object with this header."""
         slices, rows, columns = self.stored.integers.shape
         pixels = Pixels(iter(self.stored.integers), slices, rows, columns, self.stored.bits)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dicombridge.dose.dvh import Histogram, Roi, histograms_of, rois_of
@@ -12,6 +11,7 @@ from dicombridge.dose.nodes import add_dose, mark_study, scaling_text
 from dicombridge.dose.reading import DoseFile, open_dose
 from dicombridge.dose.values import codes_text, text_value
 from dicombridge.hierarchy import add_series, attributes_of_dataset
+from dicombridge.progress import Progress
 from dicombridge.references import references_of
 from dicombridge.scene import transaction
 from dicombridge.shadow import HEADER_ATTRIBUTE
@@ -34,7 +34,7 @@ def load(
     loadable: Loadable,
     scene: Any,
     database: Database | None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
     *,
     even: bool = False,
     dose_grid_scaling: float | None = None,

@@ -21,12 +21,9 @@ from dicombridge.geometry import (
 )
 
 if TYPE_CHECKING:
-    from highdicom import VolumeGeometry
     from numpy.typing import NDArray
 
-    from dicombridge.geometry import SlantedGrid
-
-    Grid = VolumeGeometry | SlantedGrid
+    from dicombridge.geometry import Grid
 
 __all__ = ["DosePlanes", "Run", "plane_positions", "runs_of"]
 

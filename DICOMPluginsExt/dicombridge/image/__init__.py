@@ -12,21 +12,19 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from dicombridge.examination import first_loadable, series_name
 from dicombridge.kinds import kind_named
 from dicombridge.loadable import Loadable
+from dicombridge.tags import SERIES_INSTANCE_UID
 
 if TYPE_CHECKING:
     from dicombridge.image.headers import Plane
     from dicombridge.image.stacks import Stack
-    from dicombridge.image.voxels import Progress
+    from dicombridge.progress import Progress
 
 __all__ = ["examine", "load"]
 
 log = logging.getLogger(__name__)
-
-_SERIES_INSTANCE_UID = "0020,000E"
-_SERIES_NUMBER = "0020,0011"
-_SERIES_DESCRIPTION = "0008,103E"
 
 
 def examine(files: Sequence[str], database: Any) -> list[Loadable]:
@@ -46,10 +44,10 @@ def examine(files: Sequence[str], database: Any) -> list[Loadable]:
         if plane.sop_class_uid in MULTI_FRAME_CLASSES:
             multi.append(plane)
         else:
-            single[str(database.fileValue(file, _SERIES_INSTANCE_UID) or "")].append(plane)
-    series = Counter(database.fileValue(plane.path, _SERIES_INSTANCE_UID) for plane in multi)
+            single[str(database.fileValue(file, SERIES_INSTANCE_UID) or "")].append(plane)
+    series = Counter(database.fileValue(plane.path, SERIES_INSTANCE_UID) for plane in multi)
     loadables = [
-        _multi_frame_loadable(plane, database, series[database.fileValue(plane.path, _SERIES_INSTANCE_UID)] == 1)
+        _multi_frame_loadable(plane, database, series[database.fileValue(plane.path, SERIES_INSTANCE_UID)] == 1)
         for plane in multi
     ]
     for planes in single.values():
@@ -144,26 +142,12 @@ def load(
     return nodes
 
 
-def _name(path: str, database: Any) -> str:
-    """Return ``"<SeriesNumber>: <SeriesDescription>"``, as Slicer names volumes."""
-    number = str(database.fileValue(path, _SERIES_NUMBER) or "").strip()
-    description = str(database.fileValue(path, _SERIES_DESCRIPTION) or "").strip() or "Unnamed Series"
-    return f"{number}: {description}" if number else description
-
-
 def _loadable(planes: Sequence[Plane], database: Any, label: str, tooltip: str, warning: str) -> Loadable:
-    path = planes[0].path
-    name = _name(path, database)
-    return Loadable(
-        files=list(dict.fromkeys(plane.path for plane in planes)),
-        name=f"{name} - {label}" if label else name,
-        tooltip=tooltip,
-        warning=warning,
-        selected=True,
-        confidence=kind_named("IMAGE").confidence,
-        kind="IMAGE",
-        seriesInstanceUID=str(database.fileValue(path, _SERIES_INSTANCE_UID) or ""),
-    )
+    files = list(dict.fromkeys(plane.path for plane in planes))
+    name = series_name(files[0], database, "Unnamed Series")
+    loadable = first_loadable("IMAGE", files, database, f"{name} - {label}" if label else name, tooltip)
+    loadable.warning = warning
+    return loadable
 
 
 def _stack_loadable(stack: Stack, database: Any) -> Loadable:

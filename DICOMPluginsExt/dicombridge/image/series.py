@@ -22,8 +22,9 @@ from dicombridge.image.headers import (
 )
 from dicombridge.image.quantities import quantity_and_units
 from dicombridge.image.stacks import Stack, find_stacks
-from dicombridge.image.voxels import Encoding, Progress, encodings_of_file, fill
+from dicombridge.image.voxels import Encoding, encodings_of_file, fill
 from dicombridge.kinds import kind_named
+from dicombridge.progress import Progress
 from dicombridge.tolerance import reading
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from dicombridge import codes, hierarchy, shadow
 from dicombridge.geometry import ijk_to_ras, vtk_matrix
 from dicombridge.image.series import Series
-from dicombridge.image.voxels import Progress
+from dicombridge.progress import Progress
 from dicombridge.text import node_name, plain_text
 from dicombridge.tolerance import quiet
 

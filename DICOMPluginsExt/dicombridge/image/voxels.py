@@ -14,6 +14,7 @@ from dicombridge.image.enhanced import frame_groups, group_item
 from dicombridge.image.headers import MULTI_FRAME_CLASSES, Plane, numbers, read_dataset, text_of, whole
 from dicombridge.image.quantities import windows
 from dicombridge.image.stacks import Stack
+from dicombridge.progress import Progress
 from dicombridge.tolerance import quiet, reading
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoding", "element_types", "encodings_of_file", "fill", "fill_mapped", "stored_planes"]
 
-Progress = Callable[[float, str], None]
 
 _PIXEL_KEYWORDS = (
     "SOPClassUID",

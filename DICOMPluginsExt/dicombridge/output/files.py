@@ -24,6 +24,7 @@ from dicombridge.part10 import (
     PIXEL_DATA,
 )
 from dicombridge.pixels import DEFLATED_IMAGE_FRAME, RLE_LOSSLESS
+from dicombridge.progress import Progress, part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +35,6 @@ __all__ = [
     "FLOAT_PIXEL_DATA",
     "Job",
     "Pixels",
-    "Progress",
     "transfer_syntax",
     "write_file",
     "write_together",
@@ -62,7 +62,6 @@ COMPRESSIONS = {
 _NATIVE = frozenset({EXPLICIT_VR_LITTLE_ENDIAN, DEFLATED_EXPLICIT_VR})
 _PIXEL_VRS = {FLOAT_PIXEL_DATA: b"OF", DOUBLE_FLOAT_PIXEL_DATA: b"OD"}
 
-Progress = Callable[[float, str], None]
 Job = Callable[[Progress | None], tuple[str, Callable[[Path], None]]]
 """Prepares a file: returns its name, and what writes it under another name."""
 
@@ -143,7 +142,7 @@ def write_together(directory: Path, jobs: Sequence[Job], progress: Progress | No
     finished: list[Path] = []
     try:
         for number, job in enumerate(jobs):
-            name, write = job(_part(progress, number, len(jobs)))
+            name, write = job(part(progress, number / len(jobs), 1 / len(jobs)))
             if (directory / name).exists() or directory / name in [path for _, path in written]:
                 raise ExportError(f"{directory / name}: there is a file of this SOP Instance UID already.")
             partial = directory / f".{name}.part"
@@ -162,13 +161,6 @@ def write_together(directory: Path, jobs: Sequence[Job], progress: Progress | No
                 with suppress(OSError):
                     path.unlink()
     return finished
-
-
-def _part(progress: Progress | None, number: int, count: int) -> Progress | None:
-    if progress is None:
-        return None
-    tell = progress
-    return lambda fraction, message: tell((number + fraction) / count, message)
 
 
 def write_file(

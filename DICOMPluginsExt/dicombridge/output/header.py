@@ -28,6 +28,7 @@ __all__ = [
     "RENEWED_OF_IMAGES",
     "NewObject",
     "apply_keywords",
+    "instance_item",
     "new_header",
     "of_64_bytes",
     "record_predecessor",
@@ -417,9 +418,7 @@ def set_source_images(dataset: Dataset, references: Sequence[Reference]) -> None
         return
     items = []
     for reference in references:
-        item = Dataset()
-        item.ReferencedSOPClassUID = reference.sop_class_uid
-        item.ReferencedSOPInstanceUID = reference.sop_instance_uid
+        item = instance_item(reference)
         purpose = Dataset()
         purpose.CodeValue, purpose.CodingSchemeDesignator = "121322", "DCM"
         purpose.CodeMeaning = "Source image for image processing operation"
@@ -431,13 +430,15 @@ def set_source_images(dataset: Dataset, references: Sequence[Reference]) -> None
 def _series_item(series_uid: str, references: Sequence[Reference]) -> Dataset:
     item = Dataset()
     item.SeriesInstanceUID = series_uid
-    instances = []
-    for reference in references:
-        instance = Dataset()
-        instance.ReferencedSOPClassUID = reference.sop_class_uid
-        instance.ReferencedSOPInstanceUID = reference.sop_instance_uid
-        instances.append(instance)
-    item.ReferencedInstanceSequence = instances
+    item.ReferencedInstanceSequence = [instance_item(reference) for reference in references]
+    return item
+
+
+def instance_item(reference: Reference) -> Dataset:
+    """Return an item that names one instance (SOP Instance Reference Macro, PS3.3 Table 10-11)."""
+    item = Dataset()
+    item.ReferencedSOPClassUID = reference.sop_class_uid
+    item.ReferencedSOPInstanceUID = reference.sop_instance_uid
     return item
 
 

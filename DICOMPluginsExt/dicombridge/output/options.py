@@ -7,7 +7,14 @@ from typing import Any
 from dicombridge.codes import Code, code_from_entry
 from dicombridge.errors import ExportError
 
-__all__ = ["code_option"]
+__all__ = ["code_option", "grid_option"]
+
+
+def grid_option(value: Any) -> str | None:
+    """Return in whose voxels or slices to write: ``"source"`` (the images), ``"own"`` (the node), None for neither."""
+    if value not in (None, "source", "own"):
+        raise ExportError(f"grid is 'source' or 'own', not {value!r}.")
+    return None if value is None else str(value)
 
 
 def code_option(value: Any, name: str, scheme: str = "") -> Code | None:

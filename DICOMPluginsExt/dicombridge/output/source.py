@@ -19,15 +19,12 @@ from dicombridge.multiframe import read_header
 from dicombridge.references import Reference, references_of, series_of_references
 from dicombridge.shadow import remembered
 from dicombridge.source_instances import remembered_grid, remembered_sources
+from dicombridge.tags import SOP_CLASS_UID
 
 if TYPE_CHECKING:
-    from highdicom import VolumeGeometry
-
     from dicombridge.database import Database
-    from dicombridge.geometry import SlantedGrid
+    from dicombridge.geometry import Grid
     from dicombridge.image.series import SourceGrid
-
-    Grid = VolumeGeometry | SlantedGrid
 
 __all__ = [
     "SliceSources",
@@ -40,7 +37,6 @@ __all__ = [
 ]
 
 REFERENCE_ROLE = "referenceImageGeometryRef"
-SOP_CLASS = "0008,0016"
 
 
 @dataclass
@@ -151,7 +147,7 @@ def _with_series(reference: Reference, database: Database) -> Reference:
     if not file or (reference.series_instance_uid and reference.sop_class_uid):
         return reference
     series = reference.series_instance_uid or database.seriesForFile(file)
-    sop_class = reference.sop_class_uid or database.fileValue(file, SOP_CLASS)
+    sop_class = reference.sop_class_uid or database.fileValue(file, SOP_CLASS_UID)
     study = reference.study_instance_uid or database.studyForSeries(series)
     return replace(reference, series_instance_uid=series, sop_class_uid=sop_class, study_instance_uid=study)
 

@@ -18,12 +18,9 @@ from dicombridge.geometry import (
 )
 
 if TYPE_CHECKING:
-    from highdicom import VolumeGeometry
     from numpy.typing import NDArray
 
-    from dicombridge.geometry import SlantedGrid
-
-    Grid = VolumeGeometry | SlantedGrid
+    from dicombridge.geometry import Grid
 
 __all__ = ["PlacedVoxels", "points_from_world", "sampled", "voxels_of_node"]
 

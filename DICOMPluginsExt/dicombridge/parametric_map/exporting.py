@@ -19,12 +19,13 @@ from dicombridge.output.files import (
 )
 from dicombridge.output.frames import dimension_modules
 from dicombridge.output.header import set_references, set_source_images, split_options
-from dicombridge.output.options import code_option
+from dicombridge.output.options import code_option, grid_option
 from dicombridge.output.source import frame_of_reference, instances_to_name, known_attributes
 from dicombridge.parametric_map.frames import dimensions, frames_of, per_frame_groups, pixel_frames, shared_item
 from dicombridge.parametric_map.header import map_header
 from dicombridge.parametric_map.preparing import ObjectContent, content_of, groups_of_nodes
-from dicombridge.part10 import DEFLATED_EXPLICIT_VR, EXPLICIT_VR_LITTLE_ENDIAN, PIXEL_DATA
+from dicombridge.part10 import DEFLATED_EXPLICIT_VR, EXPLICIT_VR_LITTLE_ENDIAN, PER_FRAME_GROUPS, PIXEL_DATA
+from dicombridge.progress import Progress
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -35,7 +36,6 @@ __all__ = ["export"]
 
 _log = logging.getLogger(__name__)
 
-PER_FRAME_GROUPS = 0x52009230
 OWN_OPTIONS = ("compression", "derivation", "grid", "label", "method", "pixel_type", "quantity", "source", "units")
 """Options of :func:`export` that are not DICOM keywords."""
 NOT_OPTIONS = ("FloatPixelData", "DoubleFloatPixelData")
@@ -46,7 +46,7 @@ def export(
     nodes: Sequence[Any],
     directory: Path,
     database: Database | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> list[Path]:
     """Write volumes, and sequences of them, as DICOM parametric maps.
@@ -95,8 +95,7 @@ def export(
         The nodes cannot be written as asked; nothing was written.
     """
     own, keywords = split_options(options, OWN_OPTIONS, NOT_OPTIONS)
-    if own.get("grid") not in (None, "own", "source"):
-        raise ExportError(f"grid is 'source' or 'own', not {own['grid']!r}.")
+    grid_option(own.get("grid"))
     strangers = [node for node in nodes if not (node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLSequenceNode"))]
     if strangers:
         raise ExportError(f"A {strangers[0].GetClassName()} cannot be exported as a parametric map.")
@@ -107,7 +106,7 @@ def export(
 def _job(nodes: list[Any], database: Database | None, own: Mapping[str, Any], keywords: Mapping[str, Any]) -> Job:
     """Return what prepares one file."""
 
-    def prepare(tell: Callable[[float, str], None] | None) -> tuple[str, Callable[[Path], None]]:
+    def prepare(tell: Progress | None) -> tuple[str, Callable[[Path], None]]:
         content = content_of(nodes, database, own)
         syntax = _syntax(content, own.get("compression"))
         dataset = _dataset(content, keywords)

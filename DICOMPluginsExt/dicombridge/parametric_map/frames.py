@@ -19,6 +19,7 @@ from dicombridge.output.frames import (
     plane_position,
     shared_groups,
 )
+from dicombridge.part10 import PER_FRAME_GROUPS
 from dicombridge.value_mapping import item_of_mapping
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def per_frame_groups(content: ObjectContent, frames: list[Frame], derivation: Co
             offset = pack("<d", content.times[frame.time])
             groups += sequence(0x00209310, [element(0x0020930D, b"FD", offset)])
         contents.append(groups + window + meaning)
-    return sequence(0x52009230, contents)
+    return sequence(PER_FRAME_GROUPS, contents)
 
 
 def _frame_content(content: ObjectContent, frame: Frame, index: list[int]) -> bytes:

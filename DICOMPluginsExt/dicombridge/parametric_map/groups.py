@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from dicombridge.errors import UnreadableError
-from dicombridge.multiframe import PER_FRAME_GROUPS, MultiFrame
-from dicombridge.part10 import NeedsPydicom, TruncatedError, elements, items
+from dicombridge.multiframe import MultiFrame
+from dicombridge.part10 import PER_FRAME_GROUPS, NeedsPydicom, TruncatedError, elements, items
 from dicombridge.shadow import bytes_to_text, dataset_from_text
 
 __all__ = ["FrameGroups", "RawItem"]

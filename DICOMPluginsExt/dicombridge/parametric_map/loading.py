@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from dicombridge.hierarchy import add_series, attributes_of_dataset
 from dicombridge.parametric_map.nodes import MapImages, add_sequence, add_volume
 from dicombridge.parametric_map.reading import Map, MapFile, open_maps
 from dicombridge.parametric_map.voxels import read_voxels
+from dicombridge.progress import Progress
 from dicombridge.scene import transaction
 from dicombridge.tolerance import reading
 
@@ -27,7 +27,7 @@ def load(
     loadable: Loadable,
     scene: Any,
     database: Database | None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Any]:
     """Load a DICOM parametric map into a scene.
 

@@ -26,15 +26,12 @@ from dicombridge.suv import DICOM_UNITS, type_of_unit_code
 from dicombridge.value_mapping import mapping_of_item
 
 if TYPE_CHECKING:
-    from highdicom import VolumeGeometry
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
     from dicombridge.database import Database
-    from dicombridge.geometry import SlantedGrid
+    from dicombridge.geometry import Grid
     from dicombridge.value_mapping import ValueMapping
-
-    Grid = VolumeGeometry | SlantedGrid
 
 __all__ = ["MapContent", "ObjectContent", "content_of", "groups_of_nodes"]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dicombridge.parametric_map.mappings import Reading, stretched
+from dicombridge.progress import Progress
 from dicombridge.value_mapping import apply_all
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["read_voxels"]
 
-Progress = Callable[[float, str], None]
 Allocate = Callable[["tuple[int, int, int]", Any], "NDArray[Any]"]
 
 

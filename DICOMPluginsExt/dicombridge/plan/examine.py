@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dicombridge.errors import DicomBridgeError
-from dicombridge.kinds import kind_named
+from dicombridge.examination import counted, files_of_kind, first_loadable, numbered, warning_of_damage
 from dicombridge.loadable import Loadable
+from dicombridge.tags import PATIENT_ID, SERIES_DESCRIPTION, SOP_CLASS_UID
 from dicombridge.tolerance import quiet
 
 if TYPE_CHECKING:
@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["examine"]
 
-SOP_CLASS = "0008,0016"
-PATIENT_ID = "0010,0020"
-SERIES_INSTANCE_UID = "0020,000E"
-SERIES_NUMBER = "0020,0011"
-SERIES_DESCRIPTION = "0008,103E"
 ION_PLAN = "1.2.840.10008.5.1.4.1.1.481.8"
 
 
@@ -30,37 +25,22 @@ def examine(files: Sequence[str], database: Database) -> list[Loadable]:
     Values come from the database's tag cache. The header of the object itself is read once, because its sequences say
     which structure set, doses and images it needs. Bad files give a warning, never an exception.
     """
-    kind = kind_named("RTPLAN")
-    plans = [file for file in files if database.fileValue(file, SOP_CLASS) in kind.sop_classes]
+    plans = files_of_kind("RTPLAN", files, database)
     return [_loadable(file, database, several=len(plans) > 1) for file in plans]
 
 
 def _loadable(file: str, database: Database, several: bool) -> Loadable:
-    ion = database.fileValue(file, SOP_CLASS) == ION_PLAN
-    number = database.fileValue(file, SERIES_NUMBER)
+    ion = database.fileValue(file, SOP_CLASS_UID) == ION_PLAN
     description = database.fileValue(file, SERIES_DESCRIPTION)
-    loadable = Loadable(
-        files=[file],
-        name=description,
-        tooltip="RT Ion Plan as tables, points and models" if ion else "RT Plan as tables, points and models",
-        selected=True,
-        confidence=kind_named("RTPLAN").confidence,
-        kind="RTPLAN",
-        seriesInstanceUID=database.fileValue(file, SERIES_INSTANCE_UID),
-    )
+    tooltip = "RT Ion Plan as tables, points and models" if ion else "RT Plan as tables, points and models"
+    loadable = first_loadable("RTPLAN", [file], database, description, tooltip)
     label = ""
-    try:
+    with warning_of_damage(loadable):
         label = _look_into(loadable, database)
-    except DicomBridgeError as error:
-        loadable.warning = str(error)
-    except ImportError:
-        raise  # a package is too old or missing: that is for the plugin to say, and no fault of the file
-    except Exception as error:  # examination of all series would end with an exception of one
-        loadable.warning = f"{file}: its header cannot be understood ({type(error).__name__}: {error})."
     name = description or label or "RT Plan"
     if several and label and label != name:
         name = f"{name} [{label}]"
-    loadable.name = f"{number}: {name}" if number else name
+    loadable.name = numbered(file, database, name)
     return loadable
 
 
@@ -79,11 +59,9 @@ def _look_into(loadable: Loadable, database: Database) -> str:
 
 def _content(header: Any) -> str:
     beams = [*(header.get("BeamSequence") or ()), *(header.get("IonBeamSequence") or ())]
-    names = ", ".join(str(beam.get("BeamName") or beam.get("BeamNumber") or "?") for beam in beams[:8])
     parts = []
     if beams:
-        plural = "s" if len(beams) > 1 else ""
-        parts.append(f"{len(beams)} beam{plural} ({names}{', ...' if len(beams) > 8 else ''})")
+        parts.append(counted([str(beam.get("BeamName") or beam.get("BeamNumber") or "?") for beam in beams], "beam"))
     channels = sum(len(setup.get("ChannelSequence") or ()) for setup in header.get("ApplicationSetupSequence") or ())
     if channels:
         parts.append(f"{channels} channel{'s' if channels > 1 else ''}")

@@ -22,6 +22,7 @@ from dicombridge.plan.edits import Edit, edits_of
 from dicombridge.plan.kept import kept
 from dicombridge.plan.nodes import PART_ATTRIBUTE, PLAN_ROLE, parts_of
 from dicombridge.plan.reading import read_plan
+from dicombridge.progress import Progress
 from dicombridge.shadow import HEADER_ATTRIBUTE
 from dicombridge.tolerance import quiet
 
@@ -32,7 +33,6 @@ __all__ = ["export"]
 
 _log = logging.getLogger(__name__)
 
-Progress = Callable[[float, str], None]
 
 _SIGNATURES = ("DigitalSignaturesSequence", "MACParametersSequence")
 _REVIEW = ("ReviewDate", "ReviewTime", "ReviewerName")

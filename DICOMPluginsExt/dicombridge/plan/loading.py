@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dicombridge.errors import UnreadableError, UnsupportedError
@@ -17,6 +16,7 @@ from dicombridge.plan.reading import read_plan
 from dicombridge.plan.shapes import BeamShape, beam_shape
 from dicombridge.plan.slicerrt import add_slicerrt_plan
 from dicombridge.plan.values import Beam, Plan
+from dicombridge.progress import Progress
 from dicombridge.references import references_of_file
 from dicombridge.scene import transaction
 from dicombridge.tolerance import reading
@@ -34,7 +34,7 @@ def load(
     loadable: Loadable,
     scene: Any,
     database: Database | None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
     *,
     beam_models: bool = True,
     scan_spots: bool = True,

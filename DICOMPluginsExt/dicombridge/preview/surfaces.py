@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dicombridge.scene import register_converters
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -172,10 +174,8 @@ def _segmentation_with_surfaces(node: Any) -> Any:
         return segmentation
     copy = slicer.vtkSegmentation()
     copy.DeepCopy(segmentation)
-    if not copy.CreateRepresentation("Closed surface"):
-        # A bare scene: the converters are registered by the module's logic, when it is made.
-        slicer.vtkSlicerSegmentationsModuleLogic()
-        copy.CreateRepresentation("Closed surface")
+    register_converters()
+    copy.CreateRepresentation("Closed surface")
     return copy
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dicombridge.errors import DicomBridgeError
+from dicombridge.examination import first_loadable, series_name, warning_of_damage
 from dicombridge.image.headers import MULTI_FRAME_CLASSES
 from dicombridge.kinds import kind_named
 from dicombridge.loadable import Loadable
@@ -18,6 +18,7 @@ from dicombridge.real_world_value.readings import (
     readings_of_object,
 )
 from dicombridge.real_world_value.uptake import PET_CLASSES, offered_uptakes
+from dicombridge.tags import CONTENT_LABEL, INSTANCE_NUMBER, SOP_CLASS_UID
 from dicombridge.tolerance import quiet
 from dicombridge.value_mapping import mappings_of_sequence
 
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
     from dicombridge.database import Database
 
 __all__ = ["examine"]
-
-_SOP_CLASS = "0008,0016"
-_SERIES_INSTANCE_UID = "0020,000E"
-_SERIES_NUMBER = "0020,0011"
-_SERIES_DESCRIPTION = "0008,103E"
-_CONTENT_LABEL = "0070,0080"
-_INSTANCE_NUMBER = "0020,0013"
 
 ALTERNATIVE = 0.45
 """Confidence of an image in other values; Slicer gives alternatives of its own the same, and plain images 0.5."""
@@ -51,7 +45,7 @@ def examine(files: Sequence[str], database: Database) -> list[Loadable]:
     loadables: list[Loadable] = []
     images: dict[str, list[str]] = {}
     for file in map(str, files):
-        sop_class = str(database.fileValue(file, _SOP_CLASS) or "")
+        sop_class = str(database.fileValue(file, SOP_CLASS_UID) or "")
         if sop_class == STORAGE:
             loadables.extend(_of_object(file, database))
         elif sop_class in kind_named("RWVM").also_examines:
@@ -66,30 +60,12 @@ def examine(files: Sequence[str], database: Database) -> list[Loadable]:
 
 
 def _of_object(file: str, database: Database) -> list[Loadable]:
-    number = database.fileValue(file, _SERIES_NUMBER)
-    description = (
-        database.fileValue(file, _SERIES_DESCRIPTION)
-        or database.fileValue(file, _CONTENT_LABEL)
-        or kind_named("RWVM").title
-    )
-    loadable = Loadable(
-        files=[file],
-        name=f"{number}: {description}" if number else description,
-        tooltip="Images in real world values",
-        selected=True,
-        confidence=kind_named("RWVM").confidence,
-        kind="RWVM",
-        seriesInstanceUID=database.fileValue(file, _SERIES_INSTANCE_UID),
-    )
-    try:
-        return _mappings_of_object(loadable, database)
-    except DicomBridgeError as error:
-        loadable.warning = str(error)
-    except ImportError:
-        raise  # a package is too old or missing: that is for the plugin to say, and no fault of the file
-    except Exception as error:  # examination of all series would end with an exception of one
-        loadable.warning = f"{file}: its header cannot be understood ({type(error).__name__}: {error})."
-    return [loadable]
+    name = series_name(file, database, database.fileValue(file, CONTENT_LABEL), kind_named("RWVM").title)
+    loadable = first_loadable("RWVM", [file], database, name, "Images in real world values")
+    found = [loadable]
+    with warning_of_damage(loadable):
+        found = _mappings_of_object(loadable, database)
+    return found
 
 
 def _mappings_of_object(loadable: Loadable, database: Database) -> list[Loadable]:
@@ -125,8 +101,8 @@ def _tell_apart(loadables: list[Loadable], database: Database) -> None:
     if len({loadable.files[0] for loadable in loadables}) < 2:
         return
     for loadable in loadables:
-        label = database.fileValue(loadable.files[0], _CONTENT_LABEL)
-        loadable.name += f" [{label or database.fileValue(loadable.files[0], _INSTANCE_NUMBER) or 'object'}]"
+        label = database.fileValue(loadable.files[0], CONTENT_LABEL)
+        loadable.name += f" [{label or database.fileValue(loadable.files[0], INSTANCE_NUMBER) or 'object'}]"
 
 
 # --- Images --------------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from dicombridge.real_world_value.readings import STORAGE, chosen_reading, readi
 from dicombridge.real_world_value.uptake import uptake_definitions, uptake_mapping
 from dicombridge.references import Reference
 from dicombridge.shadow import dataset_from_text
+from dicombridge.tags import SOP_CLASS_UID
 from dicombridge.value_mapping import QUANTITY, ValueMapping, item_of_mapping, mapping_of_item
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _image_files(database: Any) -> list[list[str]]:
         for study in database.studiesForPatient(patient):
             for series in database.seriesForStudy(study):
                 files = database.filesForSeries(series)
-                found.append([file for file in files if database.fileValue(file, "0008,0016") in classes])
+                found.append([file for file in files if database.fileValue(file, SOP_CLASS_UID) in classes])
     return [files for files in found if files]
 
 

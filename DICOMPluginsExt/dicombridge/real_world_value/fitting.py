@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from dicombridge.errors import ExportError
 from dicombridge.image.voxels import stored_planes
-from dicombridge.progress import part
+from dicombridge.progress import Progress, part
 from dicombridge.value_mapping import ValueMapping, apply_all
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def explaining(
     candidates: Sequence[OfPlanes],
     series: Series,
     voxels: NDArray[Any],
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[int | None, str]:
     """Return the first of several mappings that gives the voxels of a volume, and what contradicts the last one.
 
@@ -63,7 +63,7 @@ def explaining(
 
 
 def _planes(
-    series: Series, voxels: NDArray[Any], progress: Callable[[float, str], None] | None, words: str
+    series: Series, voxels: NDArray[Any], progress: Progress | None, words: str
 ) -> Iterator[tuple[int, NDArray[Any], NDArray[Any]]]:
     count = len(series.stack.planes)
     for done, (number, stored) in enumerate(stored_planes(series.stack, range(count)), start=1):
@@ -95,7 +95,7 @@ def fitted(
     voxels: NDArray[Any],
     template: ValueMapping,
     name: str,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> OfPlanes:
     """Return linear mappings that give the voxels of a volume: of rescaled values if one does, else slice by slice.
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from dicombridge import suv
 from dicombridge.image.series import Series
-from dicombridge.image.voxels import Progress, fill_mapped
+from dicombridge.image.voxels import fill_mapped
+from dicombridge.progress import Progress
 from dicombridge.value_mapping import ValueMapping, apply_all, count_outside
 
 if TYPE_CHECKING:

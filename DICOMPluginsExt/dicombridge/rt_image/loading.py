@@ -13,6 +13,7 @@ from dicombridge.attribute_values import items_of, value_of
 from dicombridge.errors import UnreadableError, UnsupportedError
 from dicombridge.geometry import ijk_to_ras, vtk_matrix
 from dicombridge.kinds import kind_named
+from dicombridge.progress import Progress
 from dicombridge.rt_image.pixels import frame_count, read_frames
 from dicombridge.rt_image.placement import place
 from dicombridge.rt_image.settings import (
@@ -25,7 +26,6 @@ from dicombridge.rt_image.settings import (
     plan_uid_of,
     read_setting,
 )
-from dicombridge.table_objects import Progress
 from dicombridge.text import node_name, plain_text
 from dicombridge.tolerance import reading
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pydicom.dataset import Dataset
 
 from dicombridge.outline import named_references, outline, outline_columns, reference_columns
+from dicombridge.progress import Progress
 from dicombridge.second_generation_rt.radiations import radiation_table
 from dicombridge.second_generation_rt.summary import object_table, summary_tables
-from dicombridge.table_objects import Progress, Table, load_tables
+from dicombridge.table_objects import Table, load_tables
 
 if TYPE_CHECKING:
     from dicombridge.database import Database

@@ -19,6 +19,7 @@ from dicombridge.table_objects import (
     attribute_table,
     chains,
     field_columns,
+    sequence_table,
 )
 
 __all__ = ["MODES", "label_of", "object_table", "summary_tables", "title_of"]
@@ -209,7 +210,7 @@ def summary_tables(header: Dataset) -> list[Table]:
         ("Beam tasks", ("BeamTaskSequence",), _TASKS),
     )
     return [
-        *(Table(title, field_columns(list(chains(header, *sequence)), fields)) for title, sequence, fields in plain),
+        *(sequence_table(title, header, sequence, fields) for title, sequence, fields in plain),
         Table("Dosimetric objectives", field_columns(_objectives(header), _OBJECTIVES)),
         Table("Conceptual volumes", field_columns(_conceptual_volumes(header), _VOLUMES)),
         Table("Control points", field_columns(points, _CONTROL_POINTS)),

@@ -10,15 +10,13 @@ import numpy as np
 
 from dicombridge.errors import ExportError
 from dicombridge.geometry import DIRECTION_TOLERANCE, geometry_of_matrix, ijk_to_ras, set_image_geometry
+from dicombridge.scene import register_converters
 from dicombridge.segmentation.nodes import BINARY_LABELMAP
 
 if TYPE_CHECKING:
-    from highdicom import VolumeGeometry
     from numpy.typing import NDArray
 
-    from dicombridge.geometry import SlantedGrid
-
-    Grid = VolumeGeometry | SlantedGrid
+    from dicombridge.geometry import Grid
 
 __all__ = ["Layer", "NodeLabels", "label_images", "own_grid", "to_grid"]
 
@@ -120,9 +118,7 @@ def _converted(segmentation: Any, target: Grid | None, transform: Any) -> Any:
     """Return a copy of a segmentation, transformed, with binary labelmaps made on the target grid."""
     import slicer
 
-    logic = slicer.vtkSlicerSegmentationsModuleLogic()  # registers the converters where nobody did yet
-    scene = slicer.vtkMRMLScene()
-    logic.SetMRMLScene(scene)
+    register_converters()
     copy = slicer.vtkSegmentation()
     copy.DeepCopy(segmentation)
     if transform is not None:

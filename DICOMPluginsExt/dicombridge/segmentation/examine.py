@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dicombridge.errors import DicomBridgeError
-from dicombridge.kinds import kind_named
+from dicombridge.examination import (
+    counted,
+    first_loadable,
+    objects_of_kind,
+    references_of_frames,
+    series_name,
+    tell_apart,
+    warning_of_damage,
+)
 from dicombridge.loadable import Loadable
+from dicombridge.tags import CONTENT_LABEL
 from dicombridge.tolerance import quiet
 
 if TYPE_CHECKING:
@@ -15,13 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["examine"]
 
-SOP_CLASS = "0008,0016"
-SERIES_INSTANCE_UID = "0020,000E"
-SERIES_NUMBER = "0020,0011"
-SERIES_DESCRIPTION = "0008,103E"
-CONCATENATION_UID = "0020,9161"
-INSTANCE_NUMBER = "0020,0013"
-CONTENT_LABEL = "0070,0080"
 SEGMENTATION_TYPE = "0062,0001"
 
 
@@ -33,56 +34,29 @@ def examine(files: Sequence[str], database: Database) -> list[Loadable]:
     of frames and pixels, because only its sequences say which images it needs. Bad files give a warning, never an
     exception.
     """
-    kind = kind_named("SEG")
-    groups: dict[str, list[str]] = {}
-    for file in files:
-        if database.fileValue(file, SOP_CLASS) in kind.sop_classes:
-            groups.setdefault(database.fileValue(file, CONCATENATION_UID) or file, []).append(file)
-    loadables = [_loadable(group, database) for group in groups.values()]
-    if len(loadables) > 1:
-        for number, loadable in enumerate(loadables, start=1):
-            label = database.fileValue(loadable.files[0], CONTENT_LABEL)
-            instance = database.fileValue(loadable.files[0], INSTANCE_NUMBER) or str(number)
-            loadable.name = f"{loadable.name} [{label or instance}]"
+    loadables = [_loadable(group, database) for group in objects_of_kind("SEG", files, database)]
+    labels = [database.fileValue(loadable.files[0], CONTENT_LABEL) for loadable in loadables]
+    tell_apart(loadables, labels, database)
     return loadables
 
 
 def _loadable(files: list[str], database: Database) -> Loadable:
-    first = files[0]
-    number = database.fileValue(first, SERIES_NUMBER)
-    description = (
-        database.fileValue(first, SERIES_DESCRIPTION) or database.fileValue(first, CONTENT_LABEL) or "Segmentation"
-    )
-    segmentation_type = database.fileValue(first, SEGMENTATION_TYPE)
-    loadable = Loadable(
-        files=list(files),
-        name=f"{number}: {description}" if number else description,
-        tooltip=f"{segmentation_type.capitalize() or 'DICOM'} segmentation as a segmentation node",
-        selected=True,
-        confidence=kind_named("SEG").confidence,
-        kind="SEG",
-        seriesInstanceUID=database.fileValue(first, SERIES_INSTANCE_UID),
-    )
-    try:
+    name = series_name(files[0], database, database.fileValue(files[0], CONTENT_LABEL), "Segmentation")
+    segmentation_type = database.fileValue(files[0], SEGMENTATION_TYPE)
+    tooltip = f"{segmentation_type.capitalize() or 'DICOM'} segmentation as a segmentation node"
+    loadable = first_loadable("SEG", files, database, name, tooltip)
+    with warning_of_damage(loadable):
         _look_into(loadable, database)
-    except DicomBridgeError as error:
-        loadable.warning = str(error)
-    except ImportError:
-        raise  # a package is too old or missing: that is for the plugin to say, and no fault of the file
-    except Exception as error:  # examination of all series would end with an exception of one
-        loadable.warning = f"{first}: its header cannot be understood ({type(error).__name__}: {error})."
     return loadable
 
 
 def _look_into(loadable: Loadable, database: Database) -> None:
     """Complete a loadable with what only the header's sequences say."""
     from dicombridge.multiframe import read_header
-    from dicombridge.references import instances_needed, references_of
+    from dicombridge.references import instances_needed
 
     header = read_header(loadable.files[0])
-    references = references_of(header)
-    if not references:
-        references = references_of(header, _table(loadable.files[0]))
+    references = references_of_frames(loadable.files[0], header)
     loadable.referencedInstanceUIDs = instances_needed(references, database)
     loadable.tooltip = _tooltip(header, loadable.tooltip)
     if "TotalPixelMatrixColumns" in header:
@@ -94,18 +68,7 @@ def _look_into(loadable: Loadable, database: Database) -> None:
         )
 
 
-def _table(file: str) -> Any:
-    from dicombridge.multiframe import open_multiframe
-
-    with open_multiframe(file, pixels=False) as opened:
-        return opened.table
-
-
 def _tooltip(header: Any, otherwise: str) -> str:
     segments = header.get("SegmentSequence") or []
     labels = [str(item.get("SegmentLabel") or item.get("SegmentNumber") or "?") for item in segments]
-    if not labels:
-        return otherwise
-    shown = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
-    plural = "s" if len(labels) > 1 else ""
-    return f"{otherwise}: {len(labels)} segment{plural} ({shown})"
+    return f"{otherwise}: {counted(labels, 'segment')}" if labels else otherwise

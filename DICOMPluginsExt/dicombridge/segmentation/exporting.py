@@ -16,6 +16,7 @@ from dicombridge.kinds import kind_named
 from dicombridge.output.files import Job, Pixels, transfer_syntax, write_file, write_together
 from dicombridge.output.frames import dimension_modules, shared_groups
 from dicombridge.output.header import set_references, set_source_images, split_options
+from dicombridge.output.options import grid_option
 from dicombridge.output.source import (
     SliceSources,
     Source,
@@ -25,6 +26,8 @@ from dicombridge.output.source import (
     known_attributes,
     slice_sources,
 )
+from dicombridge.part10 import PER_FRAME_GROUPS
+from dicombridge.progress import Progress
 from dicombridge.segmentation.frames import binary_frames, dimensions, functional_groups
 from dicombridge.segmentation.header import NOT_OPTIONS, Identity, segmentation_header
 from dicombridge.segmentation.nodes import BACKGROUND_ATTRIBUTE, FRACTION_ROLE, SEGMENT_ID_ATTRIBUTE
@@ -41,10 +44,8 @@ __all__ = ["export"]
 
 _log = logging.getLogger(__name__)
 
-PER_FRAME_GROUPS = 0x52009230
 OWN_OPTIONS = ("segmentation_type", "compression", "source", "grid", "fractional_type")
 """Options of :func:`export` that are not DICOM keywords."""
-GRIDS = (None, "source", "own")
 FRACTIONAL_TYPES = ("PROBABILITY", "OCCUPANCY")
 
 
@@ -52,7 +53,7 @@ def export(
     nodes: Sequence[Any],
     directory: Path,
     database: Database | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> list[Path]:
     """Write segmentation nodes as DICOM segmentations, one file a node.
@@ -108,7 +109,7 @@ def _job(
 ) -> Job:
     """Return what prepares one file; the arrays of one node are made when those of the one before are written."""
 
-    def prepare(tell: Callable[[float, str], None] | None) -> tuple[str, Callable[[Path], None]]:
+    def prepare(tell: Progress | None) -> tuple[str, Callable[[Path], None]]:
         values = _values(node, volumes, database, own)
         dataset = values.dataset(keywords)
         return f"SEG_{dataset.SOPInstanceUID}.dcm", lambda path: values.write(path, dataset, tell)
@@ -118,8 +119,7 @@ def _job(
 
 def _check(own: Mapping[str, Any]) -> None:
     """Refuse option values that cannot be meant."""
-    if own.get("grid") not in GRIDS:
-        raise ExportError(f"grid is 'source' or 'own', not {own['grid']!r}.")
+    grid_option(own.get("grid"))
     fractional_type = own.get("fractional_type")
     if fractional_type is not None and str(fractional_type).upper() not in FRACTIONAL_TYPES:
         raise ExportError(f"fractional_type is PROBABILITY or OCCUPANCY, not {fractional_type!r}.")
@@ -196,7 +196,7 @@ class _Values:
         dataset.SharedFunctionalGroupsSequence = [shared_groups(content.grid)]
         return dataset
 
-    def write(self, path: Path, dataset: Dataset, progress: Callable[[float, str], None] | None) -> None:
+    def write(self, path: Path, dataset: Dataset, progress: Progress | None) -> None:
         """Write the object with this header."""
         content = self.content
         groups = functional_groups(

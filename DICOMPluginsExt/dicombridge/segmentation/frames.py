@@ -19,6 +19,7 @@ from dicombridge.output.frames import (
     frame_positions,
     plane_position,
 )
+from dicombridge.part10 import PER_FRAME_GROUPS
 
 if TYPE_CHECKING:
     from highdicom import VolumeGeometry
@@ -92,7 +93,7 @@ def functional_groups(
         index = (frame.segment, rank[frame.place]) if by_segment else (rank[frame.place],)
         content = derivation[frame.place] + frame_content(index) + of_place[frame.place]
         contents.append(content + (_segment_identification(frame.segment) if by_segment else b""))
-    return sequence(0x52009230, contents)
+    return sequence(PER_FRAME_GROUPS, contents)
 
 
 def _segment_identification(number: int) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicombridge.errors import UnreadableError
+from dicombridge.progress import Progress
 from dicombridge.segmentation.layers import (
     Overlap,
     PackedPatch,
@@ -22,7 +23,7 @@ from dicombridge.segmentation.layers import (
     paint,
 )
 from dicombridge.segmentation.planes import FrameStack
-from dicombridge.segmentation.reading import Progress, SegmentationFile, iterate_frames
+from dicombridge.segmentation.reading import SegmentationFile, iterate_frames
 from dicombridge.segmentation.segments import Segment
 
 __all__ = ["Allocate", "StackLabels", "binary_labels", "fractions", "labelmap_labels", "labels_of_fractions"]

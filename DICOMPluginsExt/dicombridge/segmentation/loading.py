@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from dicombridge.errors import UnsupportedError
 from dicombridge.geometry import ijk_to_ras, vtk_matrix
 from dicombridge.hierarchy import add_series, attributes_of_dataset, node_of_instance
 from dicombridge.image.series import SourceGrid
+from dicombridge.progress import Progress
 from dicombridge.references import Reference
 from dicombridge.scene import transaction
 from dicombridge.segmentation.labels import StackLabels, binary_labels, fractions, labelmap_labels, labels_of_fractions
@@ -26,6 +27,7 @@ from dicombridge.segmentation.nodes import (
     TYPE_ATTRIBUTE,
     LabelImages,
     add_segments,
+    create_closed_surfaces,
     set_reference_geometry,
     sources_text,
     volume_geometry,
@@ -62,7 +64,7 @@ def load(
     loadable: Loadable,
     scene: Any,
     database: Database | None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
     *,
     threshold: float = 0.5,
     closed_surface: bool = False,
@@ -111,15 +113,11 @@ def load(
             name = loadable.name if len(painted) == 1 else f"{loadable.name} (stack {number})"
             nodes.extend(_add_nodes(scene, name, result, one, threshold))
         if closed_surface:
-            for node in nodes:
-                if node.IsA("vtkMRMLSegmentationNode"):
-                    node.CreateClosedSurfaceRepresentation()
+            create_closed_surfaces(nodes)
     return nodes
 
 
-def _paint(
-    result: SegmentationFile, number: int, progress: Callable[[float, str], None] | None, threshold: float
-) -> _Painted:
+def _paint(result: SegmentationFile, number: int, progress: Progress | None, threshold: float) -> _Painted:
     stack = result.stacks[number]
     images = LabelImages(stack.geometry)
     by_segment: dict[int, NDArray[np.float32]] = {}

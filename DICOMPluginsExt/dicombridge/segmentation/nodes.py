@@ -31,6 +31,7 @@ __all__ = [
     "TYPE_ATTRIBUTE",
     "LabelImages",
     "add_segments",
+    "create_closed_surfaces",
     "remembered_grid",
     "remembered_sources",
     "segment_of_node",
@@ -114,6 +115,13 @@ def add_segments(node: Any, segments: Sequence[Segment], labels: StackLabels, im
         segmentation.AddSegment(vtk_segment, segment_id)
         ids[segment.number] = segment_id
     return ids
+
+
+def create_closed_surfaces(nodes: Sequence[Any]) -> None:
+    """Make the surfaces of the segmentations among the nodes, as the Segmentations module does."""
+    for node in nodes:
+        if node.IsA("vtkMRMLSegmentationNode"):
+            node.CreateClosedSurfaceRepresentation()
 
 
 def _generic_colour(number: int) -> tuple[float, float, float]:

@@ -27,12 +27,9 @@ from dicombridge.segmentation.nodes import (
 from dicombridge.segmentation.segments import Segment
 
 if TYPE_CHECKING:
-    from highdicom import VolumeGeometry
     from numpy.typing import NDArray
 
-    from dicombridge.geometry import SlantedGrid
-
-    Grid = VolumeGeometry | SlantedGrid
+    from dicombridge.geometry import Grid
 
 __all__ = ["Content", "content_of", "node_labels", "type_of"]
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from dicombridge.errors import DicomBridgeError, UnreadableError, UnsupportedError
 from dicombridge.multiframe import MultiFrame, open_multiframe
+from dicombridge.progress import Progress
 from dicombridge.references import Reference, references_of_file, series_of_references
 from dicombridge.segmentation.planes import FrameStack, concatenated, frame_planes, place_stacks, source_uids
 from dicombridge.segmentation.segments import SEGMENT_SEQUENCE, Segment, is_background, segments_of_file
@@ -30,7 +31,6 @@ SEGMENT_NUMBER = (0x0062000A, 0, 0x0062000B)
 LARGEST_VOLUME = 2**33
 """Voxels of the largest grid that is allocated: 8 GiB of labels, far beyond any scanner's volume."""
 
-Progress = Callable[[float, str], None]
 GridsOf = Callable[[Sequence[Reference]], "list[SourceGrid]"]
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dicombridge.errors import DicomBridgeError
-from dicombridge.kinds import kind_named
+from dicombridge.examination import counted, files_of_kind, first_loadable, series_name, tell_apart, warning_of_damage
 from dicombridge.loadable import Loadable
 from dicombridge.tolerance import quiet
 
@@ -15,11 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["examine"]
 
-SOP_CLASS = "0008,0016"
-SERIES_INSTANCE_UID = "0020,000E"
-SERIES_NUMBER = "0020,0011"
-SERIES_DESCRIPTION = "0008,103E"
-INSTANCE_NUMBER = "0020,0013"
 STRUCTURE_SET_LABEL = "3006,0002"
 
 
@@ -30,38 +24,17 @@ def examine(files: Sequence[str], database: Database) -> list[Loadable]:
     Values come from the database's tag cache. The header of the object itself is read once, without its contours. Bad
     files give a warning, never an exception.
     """
-    kind = kind_named("RTSTRUCT")
-    loadables = [_loadable(file, database) for file in files if database.fileValue(file, SOP_CLASS) in kind.sop_classes]
-    if len(loadables) > 1:
-        for number, loadable in enumerate(loadables, start=1):
-            label = database.fileValue(loadable.files[0], STRUCTURE_SET_LABEL)
-            instance = database.fileValue(loadable.files[0], INSTANCE_NUMBER) or str(number)
-            loadable.name = f"{loadable.name} [{label or instance}]"
+    loadables = [_loadable(file, database) for file in files_of_kind("RTSTRUCT", files, database)]
+    labels = [database.fileValue(loadable.files[0], STRUCTURE_SET_LABEL) for loadable in loadables]
+    tell_apart(loadables, labels, database)
     return loadables
 
 
 def _loadable(file: str, database: Database) -> Loadable:
-    kind = kind_named("RTSTRUCT")
-    number = database.fileValue(file, SERIES_NUMBER)
-    label = database.fileValue(file, STRUCTURE_SET_LABEL)
-    description = database.fileValue(file, SERIES_DESCRIPTION) or label or "Structure set"
-    loadable = Loadable(
-        files=[file],
-        name=f"{number}: {description}" if number else description,
-        tooltip="RT structure set as a segmentation node",
-        selected=True,
-        confidence=kind.confidence,
-        kind=kind.name,
-        seriesInstanceUID=database.fileValue(file, SERIES_INSTANCE_UID),
-    )
-    try:
+    name = series_name(file, database, database.fileValue(file, STRUCTURE_SET_LABEL), "Structure set")
+    loadable = first_loadable("RTSTRUCT", [file], database, name, "RT structure set as a segmentation node")
+    with warning_of_damage(loadable):
         _look_into(loadable, database)
-    except DicomBridgeError as error:
-        loadable.warning = str(error)
-    except ImportError:
-        raise  # a package is too old or missing: that is for the plugin to say, and no fault of the file
-    except Exception as error:  # examination of all series would end with an exception of one
-        loadable.warning = f"{file}: its header cannot be understood ({type(error).__name__}: {error})."
     return loadable
 
 
@@ -99,8 +72,4 @@ def _tooltip(header: Any, otherwise: str) -> str:
     names = [
         str(item.get("ROIName") or item.get("ROINumber") or "?") for item in header.get("StructureSetROISequence") or ()
     ]
-    if not names:
-        return otherwise
-    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    plural = "s" if len(names) > 1 else ""
-    return f"{otherwise}: {len(names)} structure{plural} ({shown})"
+    return f"{otherwise}: {counted(names, 'structure')}" if names else otherwise

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from dicombridge.errors import ExportError
 from dicombridge.output.files import Job, write_file, write_together
 from dicombridge.output.header import split_options
+from dicombridge.output.options import grid_option
 from dicombridge.part10 import IMPLICIT_VR_LITTLE_ENDIAN
+from dicombridge.progress import Progress
 from dicombridge.shadow import remembered
 from dicombridge.structure_set.contents import contents_of
 from dicombridge.structure_set.drawn import MARKUPS
@@ -44,7 +46,7 @@ def export(
     nodes: Sequence[Any],
     directory: Path,
     database: Database | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> list[Path]:
     """Write nodes as RT structure sets, one for each segmentation.
@@ -112,13 +114,11 @@ def _settings(own: Mapping[str, Any]) -> Settings:
     profile = profile_named(own.get("profile"))
     contours = str(own.get("contours") or "smooth").lower()
     holes = str(own.get("holes") or profile.holes or "keyhole").lower()
-    grid = own.get("grid") or profile.grid
+    grid = grid_option(own.get("grid") or profile.grid)
     if contours not in CONTOURS:
         raise ExportError(f"contours is 'smooth' or 'pixel', not {own['contours']!r}.")
     if holes not in HOLES:
         raise ExportError(f"holes is 'keyhole' or 'xor', not {own['holes']!r}.")
-    if grid not in (None, "source", "own"):
-        raise ExportError(f"grid is 'source' or 'own', not {own['grid']!r}.")
     for name, value, wanted in (("holes", holes, profile.holes), ("grid", grid, profile.grid)):
         if wanted is not None and value != wanted:
             told = f"{name}={value!r} is not what {profile.title} is known to read"
@@ -176,7 +176,7 @@ def _loaded_from(node: Any) -> str:
 def _job(group: Sequence[Any], database: Database | None, settings: Settings, keywords: Mapping[str, Any]) -> Job:
     """Return what prepares one file."""
 
-    def prepare(tell: Callable[[float, str], None] | None) -> tuple[str, Callable[[Path], None]]:
+    def prepare(tell: Progress | None) -> tuple[str, Callable[[Path], None]]:
         contents = contents_of(group, database, settings, tell)
         dataset = structure_set_header(contents, keywords)
         encoded = roi_contour_sequence(item for region in contents.regions for item in region.contour_items())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydicom.dataset import Dataset
 
 from dicombridge.errors import ExportError
-from dicombridge.output.header import NewObject, apply_keywords, new_header
+from dicombridge.output.header import NewObject, apply_keywords, instance_item, new_header
 from dicombridge.structure_set.contents import RT_STRUCTURE_SET_STORAGE
 from dicombridge.structure_set.rois import fitted, observation_items, structure_item
 
@@ -125,13 +125,7 @@ def _studies(references: Sequence[Reference], study_instance_uid: str) -> list[D
 def _series(series_uid: str, references: Sequence[Reference]) -> Dataset:
     series = Dataset()
     series.SeriesInstanceUID = series_uid
-    images = []
-    for reference in references:
-        image = Dataset()
-        image.ReferencedSOPClassUID = reference.sop_class_uid
-        image.ReferencedSOPInstanceUID = reference.sop_instance_uid
-        images.append(image)
-    series.ContourImageSequence = images
+    series.ContourImageSequence = [instance_item(reference) for reference in references]
     return series
 
 

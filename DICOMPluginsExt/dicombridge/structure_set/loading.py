@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dicombridge.errors import UnreadableError, UnsupportedError
 from dicombridge.hierarchy import add_series, attributes_of_dataset
+from dicombridge.progress import Progress
 from dicombridge.scene import transaction
 from dicombridge.segmentation.labels import StackLabels, paint_layers
 from dicombridge.segmentation.layers import PackedPatch
-from dicombridge.segmentation.nodes import LabelImages, add_segments, set_reference_geometry
+from dicombridge.segmentation.nodes import LabelImages, add_segments, create_closed_surfaces, set_reference_geometry
 from dicombridge.shadow import HEADER_ATTRIBUTE
 from dicombridge.source_instances import SOURCES_ATTRIBUTE, sources_text
 from dicombridge.structure_set.grids import Group, find_groups, volumes_by_instance
@@ -37,8 +37,6 @@ MOST_REGIONS = 65535
 """Labels are 16 bits wide."""
 MOST_NAMED = 10
 """Regions that a warning names."""
-
-Progress = Callable[[float, str], None]
 
 
 def load(
@@ -99,9 +97,7 @@ def load(
             name = loadable.name if len(groups) == 1 else f"{loadable.name} (grid {number})"
             nodes.extend(_add_nodes(scene, name, content, group, images, labels))
         if closed_surface:
-            for node in nodes:
-                if node.IsA("vtkMRMLSegmentationNode"):
-                    node.CreateClosedSurfaceRepresentation()
+            create_closed_surfaces(nodes)
     return nodes
 
 

@@ -6,7 +6,6 @@ Observations Sequence that name its number. None is left out: neither one withou
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +16,7 @@ from dicombridge.codes import Code, Terminology, code_from_sequence
 from dicombridge.errors import UnreadableError
 from dicombridge.multiframe import MultiFrame, open_multiframe
 from dicombridge.part10 import NeedsPydicom, TruncatedError, items
+from dicombridge.progress import Progress
 from dicombridge.references import Reference, references_of
 from dicombridge.segmentation.segments import Segment
 from dicombridge.shadow import bytes_to_text
@@ -28,7 +28,6 @@ STRUCTURE_SET_ROI_SEQUENCE = 0x30060020
 ROI_CONTOUR_SEQUENCE = 0x30060039
 RT_ROI_OBSERVATIONS_SEQUENCE = 0x30060080
 
-Progress = Callable[[float, str], None]
 
 ANATOMICAL_STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")
 SPATIAL_CONCEPT = Code("309825002", "SCT", "Spatial and Relational Concept")

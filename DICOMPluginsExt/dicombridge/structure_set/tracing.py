@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dicombridge.progress import Progress
 from dicombridge.structure_set.encoding import Contour, PlaneText, contour_texts, image_items
 from dicombridge.structure_set.holes import with_keyholes
 from dicombridge.structure_set.outlines import Outlines, label_outlines
@@ -82,7 +83,7 @@ def trace(
     images: Mapping[int, Sequence[tuple[str, str, int]]],
     style: Style,
     wanted: set[str],
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, list[Contour]]:
     """Return the contours of segments by segment ID, in the order of the slices.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydicom.dataset import Dataset
 
 from dicombridge.attribute_values import number_of, seconds_of
-from dicombridge.table_objects import Chain, Field, Table, chains, field_columns
+from dicombridge.table_objects import Chain, Field, Table, chains, field_columns, sequence_table
 from dicombridge.tables import Column
 from dicombridge.treatment_record.beams import changes_tables
 
@@ -112,12 +112,9 @@ def brachy_tables(header: Dataset) -> list[Table]:
     )
     return [
         Table("Application setups", field_columns(setups, _SETUPS)),
-        Table("Sources", field_columns(list(chains(header, "RecordedSourceSequence")), _SOURCES)),
-        Table("Channels", field_columns(list(chains(header, *_CHANNELS_OF_SETUP)), _CHANNELS)),
-        Table(
-            "Applicators",
-            field_columns(list(chains(header, *_CHANNELS_OF_SETUP, "RecordedSourceApplicatorSequence")), _APPLICATORS),
-        ),
+        sequence_table("Sources", header, ("RecordedSourceSequence",), _SOURCES),
+        sequence_table("Channels", header, _CHANNELS_OF_SETUP, _CHANNELS),
+        sequence_table("Applicators", header, (*_CHANNELS_OF_SETUP, "RecordedSourceApplicatorSequence"), _APPLICATORS),
         Table("Dwell positions", [*field_columns(points, _DWELLS), *_dwell_times(points)]),
         Table("Pulses", [*field_columns(pulses, _PULSES), *_dwell_times(pulses)]),
         *changes_tables([(chain[0], chain[2], chain[3]) for chain in points]),

@@ -9,7 +9,8 @@ from pydicom.dataset import Dataset
 
 from dicombridge.attribute_values import items_of
 from dicombridge.errors import UnreadableError
-from dicombridge.table_objects import Field, Progress, Table, load_tables
+from dicombridge.progress import Progress
+from dicombridge.table_objects import Field, Table, load_tables
 from dicombridge.treatment_record.beams import BEAM_SEQUENCES, beam_tables
 from dicombridge.treatment_record.brachy import SETUP_SEQUENCE, brachy_tables
 from dicombridge.treatment_record.session import dose_tables, reference_table, session_table

@@ -17,6 +17,7 @@ from dicombridge.table_objects import (
     attribute_table,
     chains,
     field_columns,
+    sequence_table,
 )
 
 __all__ = ["dose_tables", "reference_table", "session_table", "title_of"]
@@ -143,8 +144,8 @@ def dose_tables(header: Dataset, within: Sequence[str], parent: Field) -> list[T
         What tells such an item, shown in front of its doses.
     """
     tables = [
-        Table("Measured doses", field_columns(list(chains(header, "MeasuredDoseReferenceSequence")), _MEASURED)),
-        Table("Calculated doses", field_columns(list(chains(header, "CalculatedDoseReferenceSequence")), _CALCULATED)),
+        sequence_table("Measured doses", header, ("MeasuredDoseReferenceSequence",), _MEASURED),
+        sequence_table("Calculated doses", header, ("CalculatedDoseReferenceSequence",), _CALCULATED),
     ]
     for title, keyword, fields in (
         ("Measured doses by item", "ReferencedMeasuredDoseReferenceSequence", _BEAM_MEASURED),

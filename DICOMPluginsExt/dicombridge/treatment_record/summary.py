@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydicom.dataset import Dataset
 
-from dicombridge.table_objects import Field, Table, chains, field_columns
+from dicombridge.table_objects import Field, Table, sequence_table
 
 __all__ = ["summary_tables"]
 
@@ -36,4 +36,4 @@ def summary_tables(header: Dataset) -> list[Table]:
         ("Cumulative measured doses", ("TreatmentSummaryMeasuredDoseReferenceSequence",), _DOSES),
         ("Cumulative calculated doses", ("TreatmentSummaryCalculatedDoseReferenceSequence",), _DOSES),
     )
-    return [Table(title, field_columns(list(chains(header, *sequence)), fields)) for title, sequence, fields in tables]
+    return [sequence_table(title, header, sequence, fields) for title, sequence, fields in tables]

@@ -154,3 +154,13 @@ def _as_written(value: Any) -> str:
     """Return a number with the digits of the file; a person's name keeps bytes there, which are no text."""
     written = getattr(value, "original_string", None)
     return written if isinstance(written, str) else str(value)
+
+
+def cut_after_import(database: CtkDatabase, file: Path, folder: Path, part: float = 0.5) -> Path:
+    """Return a copy of a file, ``damaged.dcm``, of which a part is left since it came into the database."""
+    content = file.read_bytes()
+    damaged = folder / "damaged.dcm"
+    damaged.write_bytes(content)
+    database._index(damaged)
+    damaged.write_bytes(content[: int(len(content) * part)])
+    return damaged

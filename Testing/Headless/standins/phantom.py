@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from vtkmodules.util.numpy_support import vtk_to_numpy
+from support.volumes import array_of, elements_of
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
 import dicombridge
@@ -120,11 +120,9 @@ def values_on(node: Any, affine: Any, shape: Any) -> Any:
     ras = np.column_stack([lps_ras_points(points), np.ones(len(points))])
     ras_to_ijk = vtkMatrix4x4()
     node.GetRASToIJKMatrix(ras_to_ijk)
-    matrix = [[ras_to_ijk.GetElement(row, column) for column in range(4)] for row in range(4)]
-    ijk = (ras @ np.transpose(matrix))[:, :3]
+    ijk = (ras @ elements_of(ras_to_ijk).T)[:, :3]
     assert np.abs(ijk - np.rint(ijk)).max() < 1e-3
-    image = node.GetImageData()
-    array = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+    array = array_of(node)
     assert sorted(array.shape) == sorted(shape)
     columns, rows, slices = np.rint(ijk).astype(int).T
     assert min(columns.min(), rows.min(), slices.min()) == 0

@@ -13,18 +13,17 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import MRImageStorage
 
-from support.seg_objects import AXIAL, SPACING, code, dataset_of_class, decimals
+from support.items import code, frame_reference
+from support.seg_objects import AXIAL, SPACING, dataset_of_class, decimals
 
 __all__ = [
     "PARAMETRIC_MAP",
     "MapFrame",
-    "array_of",
     "group",
     "mapping_item",
     "parametric_map",
     "planes_of",
     "set_pixels",
-    "to_lps",
     "write",
 ]
 
@@ -181,7 +180,7 @@ def _groups(frame: MapFrame) -> Dataset:
     if frame.sources:
         derivation = group(
             DerivationCodeSequence=[code("110816", "DCM", "Time Course of Signal")],
-            SourceImageSequence=[_source(uid, number) for uid, number in frame.sources],
+            SourceImageSequence=[frame_reference(MRImageStorage, uid, number) for uid, number in frame.sources],
         )
         groups.DerivationImageSequence = derivation
     content = Dataset()
@@ -194,14 +193,6 @@ def _groups(frame: MapFrame) -> Dataset:
         else:
             setattr(groups, keyword, list(items))
     return groups
-
-
-def _source(uid: str, number: int) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = MRImageStorage, uid
-    if number:
-        item.ReferencedFrameNumber = number
-    return item
 
 
 def planes_of(count: int, shape: tuple[int, int] = (6, 8), dtype: Any = np.float32, seed: int = 0) -> NDArray[Any]:
@@ -217,22 +208,3 @@ def write(dataset: Dataset, folder: Path, name: str = "map.dcm") -> Path:
     path = folder / name
     dataset.save_as(path, enforce_file_format=True)
     return path
-
-
-def array_of(volume: Any) -> NDArray[Any]:
-    """Voxels of a volume node, [slice, row, column]."""
-    from vtkmodules.util.numpy_support import vtk_to_numpy
-
-    image = volume.GetImageData()
-    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
-
-
-def to_lps(volume: Any) -> NDArray[np.float64]:
-    """4x4 matrix of a volume node from (column, row, slice) to LPS mm, written down here anew."""
-    from vtkmodules.vtkCommonMath import vtkMatrix4x4
-
-    matrix = vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(matrix)
-    array = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
-    array[:2] *= -1
-    return array

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
@@ -17,7 +16,9 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 import dicombridge
 from dicombridge.kinds import kind_named
 from dicombridge.loadable import Loadable
+from support.items import read, reference
 from support.peers import tool
+from support.volumes import array_of, matrix_of, volume_node
 
 RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 RT_PLAN = "1.2.840.10008.5.1.4.1.1.481.5"
@@ -92,12 +93,6 @@ def rle_frame(frame: NDArray[Any]) -> bytes:
     return header.tobytes() + b"".join(segments)
 
 
-def reference(sop_class: str, uid: str) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, uid
-    return item
-
-
 def written(ds: Dataset, path: Path, syntax: str = ExplicitVRLittleEndian) -> Path:
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = syntax
@@ -144,26 +139,14 @@ def examined(path: Path, cache: Path) -> list[Loadable]:
 
 
 def voxels(node: Any) -> NDArray[Any]:
-    """(slices, rows, columns)"""
-    from vtkmodules.util.numpy_support import vtk_to_numpy
-
-    image = node.GetImageData()
-    columns, rows, slices = image.GetDimensions()
-    return np.array(vtk_to_numpy(image.GetPointData().GetScalars()).reshape(slices, rows, columns))
-
-
-def ras_of_ijk(node: Any) -> NDArray[np.float64]:
-    from vtkmodules.vtkCommonMath import vtkMatrix4x4
-
-    matrix = vtkMatrix4x4()
-    node.GetIJKToRASMatrix(matrix)
-    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+    """(slices, rows, columns), a copy"""
+    return np.array(array_of(node))
 
 
 def dose_at(node: Any, lps: Sequence[float]) -> float | None:
     """The voxel whose centre lies at a point (LPS mm), None where none does; only the node's matrix is asked."""
     x, y, z = lps
-    index = np.linalg.inv(ras_of_ijk(node)) @ [-x, -y, z, 1.0]
+    index = np.linalg.inv(matrix_of(node)) @ [-x, -y, z, 1.0]
     column, row, place = np.rint(index[:3]).astype(int)
     if np.abs(index[:3] - (column, row, place)).max() > 0.01:
         return None
@@ -175,26 +158,8 @@ def dose_at(node: Any, lps: Sequence[float]) -> float | None:
 
 def volume(scene: Any, doses: NDArray[Any], matrix: Any = None, name: str = "dose", spacing: float = 2.0) -> Any:
     """A volume node of doses (slices, rows, columns); matrix is IJK to RAS."""
-    from vtkmodules.util.numpy_support import numpy_to_vtk
-    from vtkmodules.vtkCommonDataModel import vtkImageData
-    from vtkmodules.vtkCommonMath import vtkMatrix4x4
-
-    image = vtkImageData()
-    image.SetDimensions(*doses.shape[::-1])
-    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(doses).ravel(), deep=True))
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    node.SetAndObserveImageData(image)
-    to_ras = vtkMatrix4x4()
     given = np.array([[-spacing, 0, 0, 10], [0, -spacing, 0, 20], [0, 0, spacing, 30], [0, 0, 0, 1.0]])
-    to_ras.DeepCopy((given if matrix is None else np.asarray(matrix, float)).ravel().tolist())
-    node.SetIJKToRASMatrix(to_ras)
-    return node
-
-
-def read(path: Path) -> Dataset:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pydicom.dcmread(path)
+    return volume_node(scene, doses, given if matrix is None else matrix, name)
 
 
 def faults(path: Path, folder: Path) -> list[str]:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
-from support.rt_records import PLAN, PLAN_UID, item, new_object, reference, write
+import dicombridge
+from support.items import item, reference
+from support.rt_records import PLAN, PLAN_UID, new_object, write
 
 RT_IMAGE = "1.2.840.10008.5.1.4.1.1.481.1"
 ROWS, COLUMNS = 3, 5
@@ -122,6 +124,12 @@ def plan(isocentres: Sequence[Sequence[float]], position: str = "FFS", gantry: S
 
 def write_image(folder: Path, name: str = "image.dcm", pixels: NDArray[Any] | None = None, **values: Any) -> Path:
     return write(rt_image(pixels, name, **values), folder, name)
+
+
+def loaded(folder: Path, scene: Any, **values: Any) -> Any:
+    """The node of an image that is written into a folder."""
+    (node,) = dicombridge.load(write_image(folder, **values), scene=scene)
+    return node
 
 
 def lps(node: Any, column: float, row: float) -> list[float]:

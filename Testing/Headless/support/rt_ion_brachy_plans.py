@@ -7,11 +7,11 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from support.items import item
 from support.rt_plans import (
     control_points,
     electron_plan,
     first_settings,
-    item,
     plan_of,
     two_isocentres_plan,
     vmat_plan,

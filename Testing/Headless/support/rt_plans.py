@@ -13,18 +13,14 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
+from support import items
+from support.items import item
+
 RT_PLAN = "1.2.840.10008.5.1.4.1.1.481.5"
 RT_ION_PLAN = "1.2.840.10008.5.1.4.1.1.481.8"
 STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 LEAF_PAIRS = 60
 BOUNDARIES = [-200.0 + 400.0 / LEAF_PAIRS * number for number in range(LEAF_PAIRS + 1)]
-
-
-def item(**attributes: Any) -> Dataset:
-    dataset = Dataset()
-    for keyword, value in attributes.items():
-        setattr(dataset, keyword, value)
-    return dataset
 
 
 def written_plan(path: Path, dataset: Dataset, implicit: bool = False) -> Path:
@@ -100,7 +96,7 @@ def plan_of(beams: Sequence[Dataset] = (), ion: bool = False, position: str = "H
 
 
 def reference(sop_class: str, **attributes: Any) -> Dataset:
-    return item(ReferencedSOPClassUID=sop_class, ReferencedSOPInstanceUID=generate_uid(), **attributes)
+    return items.reference(sop_class, generate_uid(), **attributes)
 
 
 def fraction_group(beams: Sequence[Dataset], metersets: Sequence[float] = ()) -> Dataset:

@@ -13,26 +13,12 @@ from typing import Any
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
+from support.items import item, reference
+
 BEAMS, BRACHY, SUMMARY, ION = (f"1.2.840.10008.5.1.4.1.1.481.{number}" for number in (4, 6, 7, 9))
 PLAN = "1.2.840.10008.5.1.4.1.1.481.5"
 PLAN_UID = "1.2.826.0.1.3680043.8.498.1"
 IMAGE_UID = "1.2.826.0.1.3680043.8.498.2"
-
-
-def item(**values: Any) -> Dataset:
-    """Return a dataset with these attributes."""
-    dataset = Dataset()
-    for keyword, value in values.items():
-        setattr(dataset, keyword, value)
-    return dataset
-
-
-def reference(sop_class: str, uid: str, **values: Any) -> Dataset:
-    return item(ReferencedSOPClassUID=sop_class, ReferencedSOPInstanceUID=uid, **values)
-
-
-def code(value: str, scheme: str, meaning: str) -> Dataset:
-    return item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
 
 
 def new_object(sop_class: str, modality: str, seed: str, **values: Any) -> Dataset:

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from support.rt_records import BEAMS, code, item, new_object, reference
+from support.items import code, item, reference
+from support.rt_records import BEAMS, new_object
 
 BASE = "1.2.840.10008.5.1.4.1.1.481"
 INTENT, ANNOTATION, RADIATION_SET, C_ARM, TOMOTHERAPY, ROBOTIC = (f"{BASE}.{number}" for number in range(10, 16))

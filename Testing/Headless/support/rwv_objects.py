@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from image_support import array_of, as_text, write_slice
+from image_support import as_text, write_slice
 from numpy.typing import NDArray
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -19,7 +19,9 @@ from pydicom.uid import ExplicitVRLittleEndian, PositronEmissionTomographyImageS
 
 from dicombridge.image.series import read_planes
 from dicombridge.image.stacks import find_stacks
-from support import pt_headers
+from support import items, pt_headers
+from support.items import code
+from support.volumes import array_of
 
 RWVM_STORAGE = "1.2.840.10008.5.1.4.1.1.67"
 SUV_UNITS = ("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight")
@@ -44,16 +46,10 @@ def headers_in(folder: Path) -> list[Dataset]:
         return [pydicom.dcmread(path) for path in dict.fromkeys(plane.path for plane in stack.planes)]
 
 
-def code(triple: Sequence[str]) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = triple
-    return item
-
-
 def definition(concept: Sequence[str], value: Sequence[str]) -> Dataset:
     item = Dataset()
     item.ValueType = "CODE"
-    item.ConceptNameCodeSequence, item.ConceptCodeSequence = [code(concept)], [code(value)]
+    item.ConceptNameCodeSequence, item.ConceptCodeSequence = [code(*concept)], [code(*value)]
     return item
 
 
@@ -73,7 +69,7 @@ def mapping_item(
     """An item of a Real World Value Mapping Sequence, element by element."""
     item = Dataset()
     item.LUTLabel, item.LUTExplanation = label, f"Test {label}"
-    item.MeasurementUnitsCodeSequence = [code(units)]
+    item.MeasurementUnitsCodeSequence = [code(*units)]
     for end, value in (("First", first), ("Last", last)):
         if vr == "FD":
             setattr(item, f"DoubleFloatRealWorldValue{end}ValueMapped", float(value))
@@ -104,9 +100,7 @@ def group(images: Sequence[Dataset], *items: Dataset, frames: Sequence[int] = ()
 
 
 def reference(image: Dataset) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
-    return item
+    return items.reference(image.SOPClassUID, image.SOPInstanceUID)
 
 
 def write_object(path: Path, images: Sequence[Dataset], groups: Sequence[Dataset], **attributes: Any) -> Path:
@@ -144,8 +138,8 @@ def write_pet(folder: Path, slices: int = 4, **attributes: Any) -> list[Dataset]
     agent = Dataset()
     agent.RadiopharmaceuticalStartDateTime = "20240131100000"
     agent.RadionuclideTotalDose, agent.RadionuclideHalfLife = "350000000", "6586.2"
-    agent.RadiopharmaceuticalCodeSequence = [code(("35321007", "SCT", "Fluorodeoxyglucose F^18^"))]
-    agent.RadionuclideCodeSequence = [code(("77004003", "SCT", "^18^Fluorine"))]
+    agent.RadiopharmaceuticalCodeSequence = [code("35321007", "SCT", "Fluorodeoxyglucose F^18^")]
+    agent.RadionuclideCodeSequence = [code("77004003", "SCT", "^18^Fluorine")]
     known = {
         "Modality": "PT", "Units": "BQML", "DecayCorrection": "START", "CorrectedImage": ["ATTN", "DECY"],
         "PatientWeight": "70", "PatientSize": "1.75", "PatientSex": "F", "SeriesDate": "20240131",

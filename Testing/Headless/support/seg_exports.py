@@ -13,16 +13,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 
-from support.seg_nodes import (
-    Points,
-    frames_of,
-    lps_of_ijk,
-    mask_of,
-    points_by_segment,
-    points_of_mask,
-    read,
-    segment_ids,
-)
+from support import volumes
+from support.items import read
+from support.seg_nodes import Points, frames_of, lps_of_ijk, mask_of, points_by_segment, points_of_mask, segment_ids
 
 LABELMAP = "Binary labelmap"
 SURFACE = "Closed surface"
@@ -30,6 +23,7 @@ DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 RLE = "1.2.840.10008.1.2.5"
 AFFINE = np.array([[0.8, 0, 0, -11.0], [0, 0.9, 0, 22.0], [0, 0, 2.5, -33.0], [0, 0, 0, 1.0]])
 """(column, row, slice, 1) to LPS mm."""
+RAS_OF_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 Masks = Mapping[str, NDArray[Any]]
 
@@ -54,16 +48,9 @@ def masks_of(
 
 def oriented_image(array: NDArray[Any], affine: NDArray[np.float64]) -> Any:
     import slicer
-    import vtk
-    from vtk.util.numpy_support import numpy_to_vtk
 
-    ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-    matrix = vtk.vtkMatrix4x4()
-    matrix.DeepCopy(ras.ravel().tolist())
-    image = slicer.vtkOrientedImageData()
-    image.SetDimensions(*array.shape[::-1])
-    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True))
-    image.SetImageToWorldMatrix(matrix)
+    image = volumes.image_data(array, slicer.vtkOrientedImageData())
+    image.SetImageToWorldMatrix(volumes.vtk_matrix(RAS_OF_LPS @ affine))
     return image
 
 
@@ -92,19 +79,8 @@ def segmentation_node(
 
 
 def volume_node(scene: Any, array: NDArray[Any], affine: NDArray[np.float64] = AFFINE, name: str = "Volume") -> Any:
-    """A volume that never saw DICOM."""
-    import vtk
-    from vtk.util.numpy_support import numpy_to_vtk
-
-    image = vtk.vtkImageData()
-    image.SetDimensions(*array.shape[::-1])
-    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True))
-    matrix = vtk.vtkMatrix4x4()
-    matrix.DeepCopy((np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine).ravel().tolist())
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    node.SetIJKToRASMatrix(matrix)
-    node.SetAndObserveImageData(image)
-    return node
+    """A volume that never saw DICOM; ``affine`` is IJK to LPS."""
+    return volumes.volume_node(scene, array, RAS_OF_LPS @ affine, name)
 
 
 def under_transform(node: Any, ras_matrix: NDArray[np.float64] | None = None, transform: Any = None) -> Any:

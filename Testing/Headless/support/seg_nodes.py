@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+
+from support.volumes import array_of_image, elements_of
 
 Points = NDArray[np.float64]
 
 LABELMAP = "Binary labelmap"
-
-
-def read(path: Path) -> Dataset:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pydicom.dcmread(path)
 
 
 # --- nodes -----------------------------------------------------------------------------------------------------------
@@ -47,10 +42,6 @@ def tag(segment: Any, name: str) -> str:
     return str(value) if segment.GetTag(name, value) else ""
 
 
-def elements_of(matrix: Any) -> NDArray[np.float64]:
-    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
-
-
 def lps_of_ijk(image: Any) -> NDArray[np.float64]:
     """4x4 matrix of a ``vtkOrientedImageData``: column, row, slice to LPS mm."""
     import vtk
@@ -60,25 +51,6 @@ def lps_of_ijk(image: Any) -> NDArray[np.float64]:
     to_lps = elements_of(matrix)
     to_lps[:2] *= -1
     return to_lps
-
-
-def lps_of_volume(volume: Any) -> NDArray[np.float64]:
-    """4x4 matrix of a volume node: column, row, slice to LPS mm."""
-    import vtk
-
-    matrix = vtk.vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(matrix)
-    to_lps = elements_of(matrix)
-    to_lps[:2] *= -1
-    return to_lps
-
-
-def array_of_image(image: Any) -> NDArray[Any]:
-    """[slice, row, column]"""
-    from vtk.util.numpy_support import vtk_to_numpy
-
-    columns, rows, slices = image.GetDimensions()
-    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(slices, rows, columns)
 
 
 def image_of(segment: Any) -> Any:
@@ -93,6 +65,16 @@ def points_of_mask(mask: NDArray[Any], lps: NDArray[np.float64]) -> Points:
     """LPS (n, 3) of the voxels of [slice, row, column] that are set."""
     k, j, i = np.nonzero(mask)
     return (lps @ np.stack([i, j, k, np.ones_like(i)]))[:3].T
+
+
+def segment_values(segment: Any, tags: Iterable[str]) -> dict[str, Any]:
+    """Colour (as CIELab is not finer than that), tags, and the places of the voxels, in an order of their own."""
+    points = points_of_mask(mask_of(segment), lps_of_ijk(image_of(segment)))
+    return {
+        "colour": [round(255 * part) for part in segment.GetColor()],
+        "tags": {name: tag(segment, name) for name in tags},
+        "voxels": points[np.lexsort(np.round(points, 3).T)],
+    }
 
 
 def points_of_segment(node: Any, number: int) -> Points:

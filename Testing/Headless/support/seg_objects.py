@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from support.items import code, frame_reference
+
 AXIAL = (1, 0, 0, 0, 1, 0)
 SAGITTAL = (0, 1, 0, 0, 0, -1)
 CORONAL = (1, 0, 0, 0, 0, -1)
@@ -40,12 +42,6 @@ def decimal(value: float) -> str:
 
 def decimals(values: Sequence[float]) -> list[str]:
     return [decimal(value) for value in values]
-
-
-def code(value: str, scheme: str, meaning: str) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
-    return item
 
 
 def segment_item(number: int, label: str = "", **attributes: Any) -> Dataset:
@@ -126,7 +122,7 @@ def _group(frame: Frame, kind: str) -> Dataset:
     plane.ImagePositionPatient = decimals(frame.position)
     if frame.sources:
         derivation = Dataset()
-        derivation.SourceImageSequence = [_source(uid, number) for uid, number in frame.sources]
+        derivation.SourceImageSequence = [frame_reference(CTImageStorage, uid, number) for uid, number in frame.sources]
         group.DerivationImageSequence = [derivation]
     group.PlanePositionSequence = [plane]
     if frame.orientation is not None:
@@ -140,19 +136,11 @@ def _group(frame: Frame, kind: str) -> Dataset:
     return group
 
 
-def _source(uid: str, number: int) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = CTImageStorage, uid
-    if number:
-        item.ReferencedFrameNumber = number
-    return item
-
-
 def refer_to_series(dataset: Dataset, instances: Sequence[str], series: str = "1.2.3.40") -> None:
     """Common Instance Reference module (PS3.3 C.12.2)."""
     item = Dataset()
     item.SeriesInstanceUID = series
-    item.ReferencedInstanceSequence = [_source(uid, 0) for uid in instances]
+    item.ReferencedInstanceSequence = [frame_reference(CTImageStorage, uid, 0) for uid in instances]
     dataset.ReferencedSeriesSequence = [item]
 
 

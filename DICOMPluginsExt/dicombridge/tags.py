@@ -1,0 +1,27 @@
+"""Tags of header values, written as :meth:`dicombridge.database.Database.fileValue` takes them."""
+
+from __future__ import annotations
+
+__all__ = [
+    "CONCATENATION_UID",
+    "CONTENT_LABEL",
+    "FRAME_OF_REFERENCE_UID",
+    "INSTANCE_NUMBER",
+    "MODALITY",
+    "PATIENT_ID",
+    "SERIES_DESCRIPTION",
+    "SERIES_INSTANCE_UID",
+    "SERIES_NUMBER",
+    "SOP_CLASS_UID",
+]
+
+SOP_CLASS_UID = "0008,0016"
+MODALITY = "0008,0060"
+SERIES_DESCRIPTION = "0008,103E"
+PATIENT_ID = "0010,0020"
+SERIES_INSTANCE_UID = "0020,000E"
+SERIES_NUMBER = "0020,0011"
+INSTANCE_NUMBER = "0020,0013"
+FRAME_OF_REFERENCE_UID = "0020,0052"
+CONCATENATION_UID = "0020,9161"
+CONTENT_LABEL = "0070,0080"
