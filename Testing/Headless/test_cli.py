@@ -84,6 +84,8 @@ def test_info_lists_series_and_kinds(study: phantom.PhantomStudy) -> None:
         ["2", "CT", "60", "IMAGE"],
         ["3", "MR", "24", "IMAGE"],
         ["4", "PT", "40", "IMAGE"],
+        ["5", "CT", "60", "IMAGE"],
+        ["6", "CT", "60", "IMAGE"],
         ["11", "SEG", "1", "SEG"],
         ["12", "SEG", "1", "SEG"],
         ["13", "SEG", "1", "SEG"],
@@ -92,8 +94,10 @@ def test_info_lists_series_and_kinds(study: phantom.PhantomStudy) -> None:
         ["20", "RTSTRUCT", "1", "RTSTRUCT"],
         ["21", "RTPLAN", "1", "RTPLAN"],
         ["22", "RTDOSE", "1", "RTDOSE"],
+        ["30", "REG", "1", "REG"],
+        ["31", "REG", "1", "DEFORM"],
     ]
-    assert "CT organ map" in table[4][4]
+    assert "CT organ map" in table[6][4]
 
 
 def test_info_json(study: phantom.PhantomStudy) -> None:
@@ -240,7 +244,7 @@ def test_convert_to_another_type(study: phantom.PhantomStudy, tmp_path: Path, ty
 def test_convert_errors(study: phantom.PhantomStudy, tmp_path: Path) -> None:
     output = tmp_path / "new"
     assert "not written" in _error("convert", study.segmentations[0].file, "--to", "IMAGE", "-o", output)
-    assert "8 objects" in _error("convert", study.directory, "--to", "SEG", "-o", output)
+    assert "10 objects" in _error("convert", study.directory, "--to", "SEG", "-o", output)
     assert not output.exists()
 
 
