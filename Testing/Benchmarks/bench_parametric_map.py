@@ -162,6 +162,8 @@ def export_highdicom(directory: Path) -> dict[str, Any]:
     import pydicom
     from highdicom.sr import CodedConcept
 
+    from dicombridge.demo.quantities import window_options
+
     images = [pydicom.dcmread(path) for path in sorted((directory / "ct").glob("*.dcm"))]
     images.sort(key=lambda image: float(image.ImagePositionPatient[2]))
     pixels = np.stack([channel(number, len(images)) for number in range(CHANNELS)], axis=-1)
@@ -174,7 +176,7 @@ def export_highdicom(directory: Path) -> dict[str, Any]:
     start = time.perf_counter()
     dataset = hd.pm.ParametricMap(
         images, pixels, hd.UID(), 1, hd.UID(), 1, "Acme", "Mapper", "1", "1", False, mappings,
-        window_center=0.0, window_width=5000.0,
+        **window_options(0.0, 5000.0),
     )  # fmt: skip
     dataset.save_as(directory / "highdicom.dcm")
     return _written(directory / "highdicom.dcm", start, before)

@@ -19,6 +19,7 @@ from support.pm_objects import planes_of
 from support.volumes import array_of, lps_of_volume
 
 import dicombridge
+from dicombridge.demo.quantities import window_options
 
 ADC = CodedConcept("113041", "DCM", "Apparent Diffusion Coefficient")
 UM2_S = CodedConcept("um2/s", "UCUM", "um2/s")
@@ -36,7 +37,7 @@ def write_by_highdicom(
 ) -> Path:
     dataset = ParametricMap(
         images, pixels, highdicom.UID(), 7, highdicom.UID(), 1, "Acme", "Mapper", "1", "1", False, mappings,
-        window_center=100.0, window_width=200.0, **options,
+        **window_options(100.0, 200.0), **options,
     )  # fmt: skip
     path = folder / name
     dataset.save_as(path)

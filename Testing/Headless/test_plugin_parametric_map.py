@@ -116,7 +116,12 @@ def test_what_is_offered(session: Session, phantom: PhantomStudy) -> None:
         "DICOMBridgeRealWorldValuePlugin": 0.4,
     }
     others = ("vtkMRMLModelNode", "vtkMRMLTableNode", "vtkMRMLMarkupsFiducialNode", "vtkMRMLLabelMapVolumeNode")
-    assert [session.offers(session.new_node(name, name)) for name in others] == [{}, {}, {}, {}]
+    assert [session.offers(session.new_node(name, name)) for name in others] == [
+        {},
+        {},
+        {"DICOMBridgeFiducialsPlugin": 0.5},
+        {},
+    ]
 
 
 def test_export(session: Session, phantom: PhantomStudy, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from support.registration_exports import (
 )
 from support.registrations import matrix, rotation
 from support.seg_exports import points_of_node, segmentation_node, volume_node
-from support.seg_nodes import lps_of_volume
+from support.volumes import lps_of_volume
 
 import dicombridge
 from dicombridge.cli.common import load_all

@@ -24,7 +24,7 @@ from support.registration_exports import (
     spatial_registration,
 )
 from support.seg_exports import points_of_file, segmentation_node, under_transform, volume_node
-from support.seg_nodes import lps_of_volume
+from support.volumes import lps_of_volume
 
 import dicombridge
 

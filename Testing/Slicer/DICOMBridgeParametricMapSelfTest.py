@@ -27,6 +27,8 @@ def write_map(directory: Path, sources: list[Any]) -> Any:
     from pydicom.sr.coding import Code
     from pydicom.uid import generate_uid
 
+    from dicombridge.demo.quantities import window_options
+
     values = diffusion()
     mapping = hd.pm.RealWorldValueMapping(
         lut_label="ADC",
@@ -50,8 +52,7 @@ def write_map(directory: Path, sources: list[Any]) -> Any:
         device_serial_number="1",
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[mapping],
-        window_center=0,
-        window_width=400,
+        **window_options(0, 400),
         content_qualification=hd.ContentQualificationValues.RESEARCH,
         series_description="Diffusion",
     )

@@ -14,7 +14,7 @@ from dicombridge.demo.phantom import PhantomSeries, centred_affine, decimal, ima
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MapTruth", "write_diffusion_map", "write_pet"]
+__all__ = ["MapTruth", "window_options", "write_diffusion_map", "write_pet"]
 
 _PET_SHAPE, _PET_SPACING = (40, 72, 72), (6.0, 4.8, 4.8)
 _WEIGHT_KG, _DOSE_BQ, _HALF_LIFE_S, _UPTAKE_S = 75.0, 370e6, 6586.2, 3600.0
@@ -180,6 +180,17 @@ def _code(value: str, scheme: str, meaning: str) -> Any:
     return code_item(Code(value, scheme, meaning))
 
 
+def window_options(centre: float, width: float) -> dict[str, Any]:
+    """Return the window of a map as ParametricMap takes it: highdicom 0.27 two numbers, 0.28 a transformation."""
+    import inspect
+
+    import highdicom as hd
+
+    if "voi_lut_transformations" not in inspect.signature(hd.pm.ParametricMap).parameters:
+        return {"window_center": centre, "window_width": width}
+    return {"voi_lut_transformations": [hd.VOILUTTransformation(window_center=centre, window_width=width)]}
+
+
 def write_diffusion_map(directory: Path, source: PhantomSeries) -> MapTruth:
     """Write a map of the diffusion coefficient on the planes of a series, with highdicom."""
     import highdicom as hd
@@ -211,8 +222,7 @@ def write_diffusion_map(directory: Path, source: PhantomSeries) -> MapTruth:
         device_serial_number="1",
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[mapping],
-        window_center=1300,
-        window_width=2600,
+        **window_options(1300, 2600),
         content_label="ADC",
         content_description=name,
         series_description=name,
