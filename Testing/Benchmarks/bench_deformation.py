@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_segmentation import LIBRARY, Row, _peak
+from common import LIBRARY, Row, peak
 
 COLUMNS, ROWS, PLANES = 256, 256, 150
 REPETITIONS = 5
@@ -42,11 +42,11 @@ def make_deformation(path: Path, scale: float) -> None:
 
 
 def _measured(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-    before = _peak()
+    before = peak()
     start = time.perf_counter()
     result = work()
     seconds = time.perf_counter() - start
-    return result, {"seconds": seconds, "bytes": _peak() - before}
+    return result, {"seconds": seconds, "bytes": peak() - before}
 
 
 def ours(path: Path) -> dict[str, float]:
