@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from dicombridge.errors import ExportError, UnreadableError, UnsupportedError
+from dicombridge.examination import all_series
 from dicombridge.kinds import KINDS, Kind, kind_named, kinds_of_node_class, kinds_that_examine
 from dicombridge.loadable import Loadable, chosen
 from dicombridge.progress import Progress, part
@@ -45,23 +46,12 @@ def examine(database: Database | None = None, series: str | Iterable[str] | None
         raise UnreadableError("database", "is needed: dicombridge.examine(dicombridge.open_folder(...)).")
     if isinstance(series, str):
         series = [series]
-    uids = _all_series(database) if series is None else list(series)
+    uids = all_series(database) if series is None else list(series)
     loadables: list[Loadable] = []
     for uid in uids:
         loadables.extend(_examine_series([file for file in database.filesForSeries(uid) if file], database))
     order = {kind.name: number for number, kind in enumerate(reversed(KINDS))}
     return sorted(loadables, key=lambda loadable: order[loadable.kind])
-
-
-def _all_series(database: Database) -> list[str]:
-    """Return each series once: a study whose files bear two Patient IDs is listed with both patients."""
-    found = dict.fromkeys(
-        series
-        for patient in database.patients()
-        for study in database.studiesForPatient(patient)
-        for series in database.seriesForStudy(study)
-    )
-    return list(found)
 
 
 def _examine_series(files: Sequence[str], database: Database) -> list[Loadable]:
@@ -218,7 +208,7 @@ def _loadables_of_path(path: Path, database: Database | None) -> tuple[list[Load
             both = _Both(own, database)
             groups = dict.fromkeys(tuple(one.files) for one in found)
             found = chosen([again for files in groups for again in _examine_series(files, both)])
-        _some(path, found, own, _all_series(own))
+        _some(path, found, own, all_series(own))
     except BaseException:
         own.close()
         raise

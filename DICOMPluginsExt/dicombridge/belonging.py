@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from dicombridge.examination import all_series
 from dicombridge.kinds import kind_named
 from dicombridge.references import Reference, references_of
 from dicombridge.tags import FRAME_OF_REFERENCE_UID, MODALITY, PATIENT_ID, SOP_CLASS_UID
@@ -157,7 +158,7 @@ def _by_frame_of_reference(
         return None
     found = [
         uid
-        for uid in dict.fromkeys(_all_series(database))  # a study with two Patient IDs is below both
+        for uid in all_series(database)
         if _is_image(uid, database) and _value(uid, FRAME_OF_REFERENCE_UID, database) in frames
     ]
     if not found:
@@ -186,12 +187,6 @@ def _none(references: Iterable[Reference], frames: list[str]) -> Belonging:
     if frames:
         return Belonging(warning="It names no images, and none in the database have its frame of reference.")
     return Belonging(warning="It names neither images nor a frame of reference.")
-
-
-def _all_series(database: Database) -> Iterable[str]:
-    for patient in database.patients():
-        for study in database.studiesForPatient(patient):
-            yield from database.seriesForStudy(study)
 
 
 def _is_image(series: str, database: Database) -> bool:

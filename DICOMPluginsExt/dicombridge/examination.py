@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dicombridge.references import Reference
 
 __all__ = [
+    "all_series",
     "counted",
     "files_of_kind",
     "first_loadable",
@@ -36,6 +37,17 @@ __all__ = [
     "tell_apart",
     "warning_of_damage",
 ]
+
+
+def all_series(database: Database) -> list[str]:
+    """Return each series once: a study whose files bear two Patient IDs is listed with both patients."""
+    found = dict.fromkeys(
+        series
+        for patient in database.patients()
+        for study in database.studiesForPatient(patient)
+        for series in database.seriesForStudy(study)
+    )
+    return list(found)
 
 
 def files_of_kind(kind: str, files: Sequence[str], database: Database) -> list[str]:

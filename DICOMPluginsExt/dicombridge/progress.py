@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["Progress", "part"]
+__all__ = ["Progress", "part", "silent"]
 
 Progress = Callable[[float, str], None]
 """Called with a fraction from 0 to 1 and a message."""
@@ -20,3 +20,7 @@ def part(progress: Progress | None, start: float, share: float) -> Progress | No
         return None
     whole = progress
     return lambda fraction, message: whole(min(start + share * fraction, 1.0), message)
+
+
+def silent(fraction: float, message: str) -> None:
+    """Stand for a listener where nobody listens: ``tell = progress or silent``."""

@@ -29,6 +29,7 @@ from dicombridge.encode import decimal_string
 from dicombridge.errors import ExportError
 from dicombridge.output.files import Job, write_file, write_together
 from dicombridge.output.header import apply_keywords, split_options
+from dicombridge.progress import Progress, part, silent
 from dicombridge.registration.matrix_writing import (
     describe_registration,
     linear_part,
@@ -53,8 +54,6 @@ if TYPE_CHECKING:
 __all__ = ["OWN_OPTIONS", "export"]
 
 _log = logging.getLogger(__name__)
-
-Progress = Callable[[float, str], None]
 
 STORAGE = "1.2.840.10008.5.1.4.1.1.66.3"
 OWN_OPTIONS = ("moving", "fixed", "direction", "registration_type", "comment", "spacing_mm", "list_images")
@@ -132,12 +131,12 @@ def export(
     groups = grouped((one.fixed, (node, one)) for node, one in sides)
 
     def job(group: Sequence[tuple[Any, Sides]], tell: Progress | None) -> tuple[str, Callable[[Path], None]]:
-        report = tell or _silent
+        report = tell or silent
         report(0.0, "Looking at the transforms")
         warps = []
         for number, (node, one) in enumerate(group):
             share, begin = 0.7 / len(group), 0.7 * number / len(group)
-            warps.append(_warp(node, one, database, spacing, _part(report, begin, share)))
+            warps.append(_warp(node, one, database, spacing, part(report, begin, share) or silent))
         report(0.7, "Writing the deformation")
         dataset = _dataset(warps, own, code)
         apply_keywords(dataset, keywords)
@@ -150,14 +149,6 @@ def export(
 
     jobs: list[Job] = [lambda tell, group=group: job(group, tell) for group in groups]  # type: ignore[misc]
     return write_together(Path(directory), jobs, progress)
-
-
-def _silent(fraction: float, message: str) -> None:
-    """Tell nobody."""
-
-
-def _part(tell: Progress, begin: float, share: float) -> Progress:
-    return lambda fraction, message: tell(begin + share * fraction, message)
 
 
 def _checked(node: Any) -> Any:

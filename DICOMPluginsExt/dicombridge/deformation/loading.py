@@ -17,6 +17,7 @@ from dicombridge.deformation.reading import (
 from dicombridge.deformation.undefined import keep_undefined
 from dicombridge.errors import UnsupportedError
 from dicombridge.multiframe import MultiFrame, open_multiframe
+from dicombridge.progress import Progress, silent
 from dicombridge.registration.loading import attributes_of_registration, node_names
 from dicombridge.registration.nodes import link
 from dicombridge.registration.participants import participants
@@ -47,7 +48,7 @@ def load(
     loadable: Loadable,
     scene: Any,
     database: Database | None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
     *,
     interpolation: str = "linear",
     apply: bool = False,
@@ -89,7 +90,7 @@ def load(
     """
     if interpolation not in ("linear", "cubic"):
         raise UnsupportedError(f"There is no interpolation {interpolation!r}; please choose linear or cubic.")
-    tell = progress or (lambda fraction, message: None)
+    tell = progress or silent
     file = loadable.files[0]
     tell(0.0, "Reading the deformation")
     without = (DEFORMABLE_REGISTRATION_SEQUENCE,)

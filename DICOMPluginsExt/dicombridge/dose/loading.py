@@ -11,7 +11,7 @@ from dicombridge.dose.nodes import add_dose, mark_study, scaling_text
 from dicombridge.dose.reading import DoseFile, open_dose
 from dicombridge.dose.values import codes_text, text_value
 from dicombridge.hierarchy import add_series, attributes_of_dataset
-from dicombridge.progress import Progress
+from dicombridge.progress import Progress, silent
 from dicombridge.references import references_of
 from dicombridge.scene import transaction
 from dicombridge.shadow import HEADER_ATTRIBUTE
@@ -71,7 +71,7 @@ def load(
     """
     path = loadable.files[0]
     files = loadable.files
-    tell = progress or (lambda fraction, message: None)
+    tell = progress or silent
     tell(0.0, "Reading the dose")
     with reading(path):
         dose = open_dose(files, lambda fraction, message: tell(0.8 * fraction, message), even, dose_grid_scaling)

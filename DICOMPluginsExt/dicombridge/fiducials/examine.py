@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dicombridge.errors import DicomBridgeError
-from dicombridge.kinds import kind_named
+from dicombridge.examination import (
+    counted,
+    files_of_kind,
+    first_loadable,
+    series_name,
+    tell_apart,
+    warning_of_damage,
+)
 from dicombridge.loadable import Loadable
+from dicombridge.tags import CONTENT_LABEL, FRAME_OF_REFERENCE_UID
 from dicombridge.tolerance import quiet
 
 if TYPE_CHECKING:
     from dicombridge.database import Database
 
 __all__ = ["examine"]
-
-SOP_CLASS = "0008,0016"
-SERIES_INSTANCE_UID = "0020,000E"
-SERIES_NUMBER = "0020,0011"
-SERIES_DESCRIPTION = "0008,103E"
-INSTANCE_NUMBER = "0020,0013"
-CONTENT_LABEL = "0070,0080"
 
 
 @quiet()
@@ -30,37 +30,16 @@ def examine(files: Sequence[str], database: Database) -> list[Loadable]:
     Values come from the database's tag cache; the header of the object itself is read once. Bad files give a warning,
     never an exception.
     """
-    kind = kind_named("FID")
-    loadables = [_loadable(file, database) for file in files if database.fileValue(file, SOP_CLASS) in kind.sop_classes]
-    if len(loadables) > 1:
-        for number, loadable in enumerate(loadables, start=1):
-            instance = database.fileValue(loadable.files[0], INSTANCE_NUMBER) or str(number)
-            loadable.name = f"{loadable.name} [{instance}]"
+    loadables = [_loadable(file, database) for file in files_of_kind("FID", files, database)]
+    tell_apart(loadables, [""] * len(loadables), database)
     return loadables
 
 
 def _loadable(file: str, database: Database) -> Loadable:
-    kind = kind_named("FID")
-    number = database.fileValue(file, SERIES_NUMBER)
-    label = database.fileValue(file, CONTENT_LABEL)
-    description = database.fileValue(file, SERIES_DESCRIPTION) or label or "Spatial fiducials"
-    loadable = Loadable(
-        files=[file],
-        name=f"{number}: {description}" if number else description,
-        tooltip="Spatial fiducials as markups",
-        selected=True,
-        confidence=kind.confidence,
-        kind=kind.name,
-        seriesInstanceUID=database.fileValue(file, SERIES_INSTANCE_UID),
-    )
-    try:
+    name = series_name(file, database, database.fileValue(file, CONTENT_LABEL), "Spatial fiducials")
+    loadable = first_loadable("FID", [file], database, name, "Spatial fiducials as markups")
+    with warning_of_damage(loadable):
         _look_into(loadable, database)
-    except DicomBridgeError as error:
-        loadable.warning = str(error)
-    except ImportError:
-        raise  # a package is too old or missing: that is for the plugin to say, and no fault of the file
-    except Exception as error:  # examination of all series would end with an exception of one
-        loadable.warning = f"{file}: its header cannot be understood ({type(error).__name__}: {error})."
     return loadable
 
 
@@ -99,7 +78,7 @@ def _look_into(loadable: Loadable, database: Database) -> None:
 
 def _is_of_frame(sop_instance_uid: str, frame_of_reference_uid: str, database: Database) -> bool:
     file = database.fileForInstance(sop_instance_uid)
-    return bool(file) and database.fileValue(file, "0020,0052") == frame_of_reference_uid
+    return bool(file) and database.fileValue(file, FRAME_OF_REFERENCE_UID) == frame_of_reference_uid
 
 
 def _lacks_its_image(fiducial: Any, database: Database) -> bool:
@@ -120,5 +99,4 @@ def _tooltip(fiducials: Sequence[Any], otherwise: str) -> str:
     names = [str(one.get("FiducialIdentifier") or "?") for one in fiducials]
     if not names:
         return otherwise
-    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    return f"{otherwise}: {len(names)} fiducial{'s' if len(names) > 1 else ''} ({shown})"
+    return f"{otherwise}: {counted(names, 'fiducial')}"

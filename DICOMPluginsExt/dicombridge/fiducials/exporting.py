@@ -22,6 +22,7 @@ from dicombridge.output.header import (
 )
 from dicombridge.part10 import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from dicombridge.references import Reference
+from dicombridge.tags import SOP_CLASS_UID
 from dicombridge.text import shortened
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ __all__ = ["export"]
 _log = logging.getLogger(__name__)
 
 SPATIAL_FIDUCIALS_STORAGE = "1.2.840.10008.5.1.4.1.1.66.2"
-SOP_CLASS = "0008,0016"
 MARKUPS = ("vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsLineNode", "vtkMRMLMarkupsCurveNode")
 """Classes that can be written; closed curves are curves too."""
 OWN_OPTIONS = ("source", "uncertainty_mm")
@@ -218,7 +218,7 @@ def _looked_up(sop_class: str, uid: str, contents: Contents, database: Database 
     file = database.fileForInstance(uid) if database is not None else ""
     if file and database is not None:
         series = database.seriesForFile(file)
-        sop_class = sop_class or database.fileValue(file, SOP_CLASS)
+        sop_class = sop_class or database.fileValue(file, SOP_CLASS_UID)
         return Reference(uid, sop_class, series, database.studyForSeries(series))
     for one in contents.sets:
         if one.source.grid is not None and uid in one.source.grid.instance_uids:

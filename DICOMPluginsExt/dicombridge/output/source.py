@@ -13,6 +13,7 @@ import numpy as np
 from pydicom.uid import generate_uid
 
 from dicombridge.errors import DicomBridgeError, ExportError
+from dicombridge.examination import all_series
 from dicombridge.geometry import DIRECTION_TOLERANCE, POSITION_TOLERANCE_MM, volume_geometry
 from dicombridge.hierarchy import attributes_of_node
 from dicombridge.multiframe import read_header
@@ -168,12 +169,7 @@ def _use_given(found: Source, source: Any, database: Database | None) -> None:
         return
     paths = [source] if isinstance(source, str | Path) else list(source)
     with open_folder(paths[0]) if len(paths) == 1 else _open_files(paths) as own:
-        series = [
-            uid
-            for patient in own.patients()
-            for study in own.studiesForPatient(patient)
-            for uid in own.seriesForStudy(study)
-        ]
+        series = all_series(own)
         wanted = {reference.sop_instance_uid for reference in found.references}
         series.sort(key=lambda uid: -len(wanted.intersection(own.instancesForSeries(uid))))
         for uid in series:

@@ -22,7 +22,7 @@ from dicombridge.plan.edits import Edit, edits_of
 from dicombridge.plan.kept import kept
 from dicombridge.plan.nodes import PART_ATTRIBUTE, PLAN_ROLE, parts_of
 from dicombridge.plan.reading import read_plan
-from dicombridge.progress import Progress
+from dicombridge.progress import Progress, silent
 from dicombridge.shadow import HEADER_ATTRIBUTE
 from dicombridge.tolerance import quiet
 
@@ -122,7 +122,7 @@ def _job(
     main: Any, parts: Mapping[str, Any], keywords: Mapping[str, Any], progress: Progress | None
 ) -> tuple[str, Callable[[Path], None]]:
     """Return the name of a file and what writes it; everything that can be refused is refused here."""
-    tell = progress or (lambda fraction, message: None)
+    tell = progress or silent
     tell(0.0, f"Comparing {main.GetName()} with its source")
     dataset, implicit = kept(main)
     with quiet():

@@ -16,7 +16,7 @@ from dicombridge.plan.reading import read_plan
 from dicombridge.plan.shapes import BeamShape, beam_shape
 from dicombridge.plan.slicerrt import add_slicerrt_plan
 from dicombridge.plan.values import Beam, Plan
-from dicombridge.progress import Progress
+from dicombridge.progress import Progress, silent
 from dicombridge.references import references_of_file
 from dicombridge.scene import transaction
 from dicombridge.tolerance import reading
@@ -68,7 +68,7 @@ def load(
     DicomBridgeError
         The file is damaged or no plan.
     """
-    tell = progress or (lambda fraction, message: None)
+    tell = progress or silent
     file = loadable.files[0]
     tell(0.0, "Reading the plan")
     with reading(file), open_multiframe(file, pixels=False) as opened:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dicombridge.errors import DicomBridgeError
+from dicombridge.examination import all_series, files_of_kind, first_loadable, series_name, warning_of_damage
 from dicombridge.kinds import kind_named
 from dicombridge.loadable import Loadable
+from dicombridge.tags import CONTENT_LABEL, FRAME_OF_REFERENCE_UID, SOP_CLASS_UID
 from dicombridge.tolerance import quiet
 
 if TYPE_CHECKING:
@@ -16,12 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["examine", "needed", "offered", "series_of_frames", "tooltip"]
 
-SOP_CLASS = "0008,0016"
-SERIES_INSTANCE_UID = "0020,000E"
-SERIES_NUMBER = "0020,0011"
-SERIES_DESCRIPTION = "0008,103E"
-CONTENT_LABEL = "0070,0080"
-FRAME_OF_REFERENCE = "0020,0052"
 _REGISTRATIONS = ("REG", "DEFORM")
 
 
@@ -39,39 +34,19 @@ def offered(
     kind: str, files: Sequence[str], database: Database, look_into: Callable[[Loadable, Database], str]
 ) -> list[Loadable]:
     """Return a loadable for each file of a kind, completed by ``look_into``, which returns the object's label."""
-    row = kind_named(kind)
-    own = [file for file in files if database.fileValue(file, SOP_CLASS) in row.sop_classes]
-    found = [_base_loadable(kind, row.title, file, database) for file in own]
-    for loadable in found:
+    own = files_of_kind(kind, files, database)
+    found = []
+    for file in own:
+        title = kind_named(kind).title
+        name = series_name(file, database, database.fileValue(file, CONTENT_LABEL), title)
+        loadable = first_loadable(kind, [file], database, name, title)
         label = ""
-        try:
+        with warning_of_damage(loadable):
             label = look_into(loadable, database)
-        except DicomBridgeError as error:
-            loadable.warning = str(error)
-        except ImportError:
-            raise  # a package is too old or missing: that is for the plugin to say, and no fault of the file
-        except Exception as error:  # examination of all series would end with an exception of one
-            loadable.warning = (
-                f"{loadable.files[0]}: its header cannot be understood ({type(error).__name__}: {error})."
-            )
         if label and len(own) > 1 and not loadable.name.endswith(label):
             loadable.name = f"{loadable.name} [{label}]"
+        found.append(loadable)
     return found
-
-
-def _base_loadable(kind: str, title: str, file: str, database: Database) -> Loadable:
-    """Return a loadable with what the tag cache knows."""
-    number = database.fileValue(file, SERIES_NUMBER)
-    name = database.fileValue(file, SERIES_DESCRIPTION) or database.fileValue(file, CONTENT_LABEL) or title
-    return Loadable(
-        files=[file],
-        name=f"{number}: {name}" if number else name,
-        tooltip=title,
-        selected=True,
-        confidence=kind_named(kind).confidence,
-        kind=kind,
-        seriesInstanceUID=database.fileValue(file, SERIES_INSTANCE_UID),
-    )
 
 
 def _look_into(loadable: Loadable, database: Database) -> str:
@@ -129,17 +104,12 @@ def series_of_frames(frames: Collection[str], database: Database) -> list[str]:
     wanted = set(filter(None, frames))
     classes = {uid for name in _REGISTRATIONS for uid in kind_named(name).sop_classes}
     found = []
-    for series in dict.fromkeys(
-        series
-        for patient in database.patients()
-        for study in database.studiesForPatient(patient)
-        for series in database.seriesForStudy(study)
-    ):
+    for series in all_series(database):
         files = database.filesForSeries(series)
         if (
             files
-            and database.fileValue(files[0], FRAME_OF_REFERENCE) in wanted
-            and database.fileValue(files[0], SOP_CLASS) not in classes
+            and database.fileValue(files[0], FRAME_OF_REFERENCE_UID) in wanted
+            and database.fileValue(files[0], SOP_CLASS_UID) not in classes
         ):
             found.append(series)
     return found

@@ -17,6 +17,7 @@ from pydicom.uid import generate_uid
 from dicombridge.errors import ExportError
 from dicombridge.output.files import Job, write_file, write_together
 from dicombridge.output.header import apply_keywords, split_options
+from dicombridge.progress import Progress, silent
 from dicombridge.registration.matrix_writing import (
     IDENTITY_CODE,
     describe_registration,
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["OWN_OPTIONS", "export"]
 
 _log = logging.getLogger(__name__)
-
-Progress = Callable[[float, str], None]
 
 STORAGE = "1.2.840.10008.5.1.4.1.1.66.1"
 OWN_OPTIONS = ("moving", "fixed", "direction", "registration_type", "comment", "list_images")
@@ -120,23 +119,19 @@ def export(
     groups = grouped((motion.fixed, motion) for motion in motions)
 
     def job(group: list[Motion], tell: Progress | None) -> tuple[str, Callable[[Path], None]]:
-        (tell or _silent)(0.1, f"Registering into {group[0].fixed.frame_of_reference_uid or 'the fixed images'}")
+        (tell or silent)(0.1, f"Registering into {group[0].fixed.frame_of_reference_uid or 'the fixed images'}")
         dataset = _dataset(group, own, code)
         apply_keywords(dataset, keywords)
-        (tell or _silent)(0.6, "Writing the registration")
+        (tell or silent)(0.6, "Writing the registration")
 
         def write(path: Path) -> None:
             write_file(path, dataset)
-            (tell or _silent)(0.9, "Wrote the registration")
+            (tell or silent)(0.9, "Wrote the registration")
 
         return f"REG_{dataset.SOPInstanceUID}.dcm", write
 
     jobs: list[Job] = [lambda tell, group=group: job(group, tell) for group in groups]  # type: ignore[misc]
     return write_together(Path(directory), jobs, progress)
-
-
-def _silent(fraction: float, message: str) -> None:
-    """Tell nobody."""
 
 
 def _motion(node: Any, database: Database | None, own: Mapping[str, Any]) -> Motion:

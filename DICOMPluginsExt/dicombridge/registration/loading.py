@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dicombridge.hierarchy import attributes_of_dataset
 from dicombridge.multiframe import open_multiframe
+from dicombridge.progress import Progress, silent
 from dicombridge.references import references_of
 from dicombridge.registration.nodes import add_linear_transform, link, source_description
 from dicombridge.registration.participants import participants
@@ -30,7 +31,7 @@ def load(
     loadable: Loadable,
     scene: Any,
     database: Database | None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
     *,
     apply: bool = False,
     chain: bool = False,
@@ -65,7 +66,7 @@ def load(
     DicomBridgeError
         The file is damaged, a matrix is singular, or a frame of reference is missing.
     """
-    tell = progress or (lambda fraction, message: None)
+    tell = progress or silent
     file = loadable.files[0]
     tell(0.0, "Reading the registration")
     with reading(file), open_multiframe(file, pixels=False) as opened:

@@ -19,6 +19,7 @@ from dicombridge.registration.attributes import (
 from dicombridge.registration.participants import Participant, volumes_of
 from dicombridge.registration.values import DeformedFrame, RegisteredFrame, code_text
 from dicombridge.shadow import HEADER_ATTRIBUTE
+from dicombridge.tags import SERIES_DESCRIPTION
 from dicombridge.text import node_name, plain_text
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ REGISTRATION_COMMENT = "DICOMBridge.RegistrationComment"
 """Frame of Reference Transformation Comment."""
 SOURCE_IMAGES = "DICOMBridge.SourceInstanceUIDs"
 """SOP Instance UIDs, separated by spaces, of the images that an item names; without them it is for all of a frame."""
-
-SERIES_DESCRIPTION = "0008,103E"
 
 
 def add_linear_transform(scene: Any, name: str, lps: Any) -> Any:

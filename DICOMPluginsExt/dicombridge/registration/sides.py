@@ -23,6 +23,7 @@ from dicombridge.registration.attributes import (
     SOURCE_FRAME,
 )
 from dicombridge.shadow import remembered
+from dicombridge.tags import FRAME_OF_REFERENCE_UID, SOP_CLASS_UID
 from dicombridge.text import plain_text
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ __all__ = ["Side", "Sides", "frame_of_node", "sides_of"]
 
 _log = logging.getLogger(__name__)
 
-SOP_CLASS = "0008,0016"
-FRAME_OF_REFERENCE = "0020,0052"
 DIRECTIONS = ("to_parent", "from_parent")
 
 
@@ -222,7 +221,7 @@ def _side_of_uid(uid: str, database: Database | None) -> Side:
         files = [file for file in database.filesForSeries(uid) if file]
         if files:
             references = [_reference_of_file(file, database) for file in files]
-            return Side(_value(files[0], FRAME_OF_REFERENCE, database), tuple(references), _header(files[0]))
+            return Side(_value(files[0], FRAME_OF_REFERENCE_UID, database), tuple(references), _header(files[0]))
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)+", uid) or len(uid) > 64:
         raise ExportError(f"{uid!r} is neither a node nor a UID of a series or of a frame of reference.")
     return _side_of_frame(uid, database)
@@ -244,7 +243,7 @@ def _side_of_node(node: Any, database: Database | None) -> Side | None:
     frame = frame_of_node(node)
     if files and database is not None and len(files) == len(uids):
         references = [_reference_of_file(file, database) for file in dict.fromkeys(files)]
-        frame = frame or _value(files[0], FRAME_OF_REFERENCE, database)
+        frame = frame or _value(files[0], FRAME_OF_REFERENCE_UID, database)
         return Side(frame, tuple(references), _header(files[0]) or kept, volume)
     if kept is not None and uids:
         place = [plain_text(kept.get(key)) for key in ("SOPClassUID", "SeriesInstanceUID", "StudyInstanceUID")]
@@ -265,7 +264,7 @@ def frame_of_node(node: Any) -> str:
 def _reference_of_file(file: str, database: Database) -> Reference:
     series = database.seriesForFile(file)
     instance = database.instanceForFile(file)
-    return Reference(instance, _value(file, SOP_CLASS, database), series, database.studyForSeries(series))
+    return Reference(instance, _value(file, SOP_CLASS_UID, database), series, database.studyForSeries(series))
 
 
 def _value(file: str, tag: str, database: Database) -> str:
