@@ -114,6 +114,18 @@ def item_node(item_id: int) -> Any | None:
     return node if node is not None and node.GetScene() is not None else None
 
 
+def is_folder(item_id: int) -> bool:
+    """Whether an item of the subject hierarchy is a folder; patients and studies are none."""
+    return bool(subject_hierarchy().GetItemLevel(item_id) == "Folder")
+
+
+def items_below(item_id: int) -> list[int]:
+    """Return all items below an item of the subject hierarchy."""
+    items: list[int] = []
+    subject_hierarchy().GetItemChildren(item_id, items, True)
+    return items
+
+
 def progress_reporter(title: str) -> Callable[[float, str], None]:
     """Return a progress callback of the library that writes to the status bar.
 

@@ -95,6 +95,9 @@ class DICOMBridgePlugin(DICOMPlugin):
     partRoles: ClassVar[tuple[str, ...]] = ()
     """Node reference roles of what is exported with a node, because it is not offered alone."""
 
+    exportsFolders: ClassVar[bool] = False
+    """Whether all that a folder of the subject hierarchy holds can be exported as one object."""
+
     exportTags: ClassVar[dict[str, str]] = {}
     """What the user can set in the export dialog beyond the common tags: DICOM keyword -> value to begin with."""
 
@@ -261,9 +264,10 @@ class DICOMBridgePlugin(DICOMPlugin):
         One and not one a variant: the export dialog writes all exportables of a plugin together. The variant is a
         tag that the user edits.
         """
-        node = application.item_node(subjectHierarchyItemID)
-        if node is None or not self._exports(node, subjectHierarchyItemID):
+        nodes = self._nodes_of_item(subjectHierarchyItemID)
+        if not nodes:
             return []
+        node = nodes[0]
         exportable = application.new_exportable()
         exportable.name = f"{self.kind.title} (DICOMBridge)"
         exportable.tooltip = f"Writes {node.GetName()} as DICOM {self.kind.title} object"
@@ -273,6 +277,18 @@ class DICOMBridgePlugin(DICOMPlugin):
         for name, value in self._tags_to_edit(node).items():
             exportable.setTag(name, value)
         return [exportable]
+
+    def _nodes_of_item(self, item_id: int) -> list[Any]:
+        """Return what of an item can be exported: its node, or of a folder all nodes below; the best one first."""
+        node = application.item_node(item_id)
+        if node is not None:
+            return [node] if self._exports(node, item_id) else []
+        if not self.exportsFolders or not application.is_folder(item_id):
+            return []
+        below = application.items_below(item_id)
+        nodes = [one for one in below if (made := application.item_node(one)) is not None and self._exports(made, one)]
+        found = [application.item_node(one) for one in nodes]
+        return sorted(found, key=lambda one: not self._came_from_kind(one))
 
     def _exports(self, node: Any, item_id: int) -> bool:
         """Whether the node is of the kind's main class, or is one of several nodes that came from such an object."""
@@ -323,8 +339,9 @@ class DICOMBridgePlugin(DICOMPlugin):
     def _export_together(self, exportables: list[Any]) -> None:
         import dicombridge
 
-        nodes = [application.item_node(exportable.subjectHierarchyItemID) for exportable in exportables]
-        if None in nodes:
+        parts = [self._nodes_of_item(exportable.subjectHierarchyItemID) for exportable in exportables]
+        nodes = list(dict.fromkeys(node for part in parts for node in part))
+        if not all(parts):
             raise DicomBridgeError("what was to be exported is not in the scene any more.")
         dicombridge.export(
             self._with_parts(nodes),

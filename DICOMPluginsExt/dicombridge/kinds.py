@@ -134,6 +134,64 @@ KINDS: tuple[Kind, ...] = (
         export_hook="DICOMBridgeFiducialsPlugin",
     ),
     Kind(
+        name="SR",
+        title="Structured report",
+        module="report",
+        sop_classes=frozenset(
+            {
+                "1.2.840.10008.5.1.4.1.1.88.11",  # Basic Text SR Storage
+                "1.2.840.10008.5.1.4.1.1.88.22",  # Enhanced SR Storage
+                "1.2.840.10008.5.1.4.1.1.88.33",  # Comprehensive SR Storage
+                "1.2.840.10008.5.1.4.1.1.88.34",  # Comprehensive 3D SR Storage
+                "1.2.840.10008.5.1.4.1.1.88.35",  # Extensible SR Storage
+                "1.2.840.10008.5.1.4.1.1.88.40",  # Procedure Log Storage
+                "1.2.840.10008.5.1.4.1.1.88.50",  # Mammography CAD SR Storage
+                "1.2.840.10008.5.1.4.1.1.88.65",  # Chest CAD SR Storage
+                "1.2.840.10008.5.1.4.1.1.88.67",  # X-Ray Radiation Dose SR Storage
+                "1.2.840.10008.5.1.4.1.1.88.68",  # Radiopharmaceutical Radiation Dose SR Storage
+                "1.2.840.10008.5.1.4.1.1.88.69",  # Colon CAD SR Storage
+                "1.2.840.10008.5.1.4.1.1.88.70",  # Implantation Plan SR Storage
+                "1.2.840.10008.5.1.4.1.1.88.71",  # Acquisition Context SR Storage
+                "1.2.840.10008.5.1.4.1.1.88.72",  # Simplified Adult Echo SR Storage
+                "1.2.840.10008.5.1.4.1.1.88.73",  # Patient Radiation Dose SR Storage
+                "1.2.840.10008.5.1.4.1.1.88.74",  # Planned Imaging Agent Administration SR Storage
+                "1.2.840.10008.5.1.4.1.1.88.75",  # Performed Imaging Agent Administration SR Storage
+                "1.2.840.10008.5.1.4.1.1.88.76",  # Enhanced X-Ray Radiation Dose SR Storage
+                "1.2.840.10008.5.1.4.1.1.88.77",  # Waveform Annotation SR Storage
+                "1.2.840.10008.5.1.4.1.1.79.1",  # Macular Grid Thickness and Volume Report Storage
+                "1.2.840.10008.5.1.4.1.1.78.6",  # Spectacle Prescription Report Storage
+            }
+        ),
+        node_classes=(
+            "vtkMRMLTableNode",
+            "vtkMRMLMarkupsFiducialNode",
+            "vtkMRMLMarkupsLineNode",
+            "vtkMRMLMarkupsAngleNode",
+            "vtkMRMLMarkupsCurveNode",
+            "vtkMRMLMarkupsClosedCurveNode",
+            "vtkMRMLMarkupsPlaneNode",
+            "vtkMRMLMarkupsROINode",
+            "vtkMRMLModelNode",
+            "vtkMRMLTextNode",
+            "vtkMRMLSegmentationNode",
+        ),
+        hook="DICOMBridgeReportPlugin",
+        confidence=0.97,
+        competitor="Slicer core DICOMTID1500Plugin 0.95, up to 0.96",
+        exports=False,
+    ),
+    Kind(
+        name="KOS",
+        title="Key object selection",
+        module="key_objects",
+        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.88.59"}),  # Key Object Selection Document Storage
+        node_classes=("vtkMRMLTableNode", "vtkMRMLTextNode", "vtkMRMLScalarVolumeNode", "vtkMRMLMarkupsFiducialNode"),
+        hook="DICOMBridgeReportPlugin",
+        confidence=0.97,
+        competitor="none; Slicer core guesses a scalar volume at 0.2",
+        exports=False,
+    ),
+    Kind(
         name="SEG",
         title="Segmentation",
         module="segmentation",

@@ -49,8 +49,8 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 TRANSFER_SYNTAX_UID = 0x00020010
 PER_FRAME_GROUPS = 0x52009230
 PIXEL_DATA = 0x7FE00010
-MAXIMUM_DEPTH = 64
-"""Nesting of sequences beyond which a file is taken for damaged: real objects stay below 20."""
+MAXIMUM_DEPTH = 128
+"""Nesting of sequences beyond which a file is taken for damaged: real objects stay below 20, reports too."""
 
 _TAG = Struct("<HH").unpack_from
 _LONG = Struct("<L").unpack_from

@@ -4,7 +4,6 @@
 examine    what can be loaded
 reading    dataset -> sets of fiducials, plain values
 shapes     which points a shape has, and how it is drawn
-placing    pixel coordinates of an image -> patient coordinates
 kept       what a node keeps of its fiducials
 nodes      sets -> markups
 loading    the load half, put together

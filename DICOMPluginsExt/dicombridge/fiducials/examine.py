@@ -83,7 +83,7 @@ def _is_of_frame(sop_instance_uid: str, frame_of_reference_uid: str, database: D
 
 def _lacks_its_image(fiducial: Any, database: Database) -> bool:
     """Whether a fiducial has pixel coordinates alone, in an image that is not in the database."""
-    from dicombridge.fiducials.placing import image_reference
+    from dicombridge.placing import image_reference
 
     if "ContourData" in fiducial:
         return False

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dicombridge.errors import ExportError
 from dicombridge.fiducials.contents import Contents, NewSet, contents_of, remembered_fiducials
 from dicombridge.fiducials.items import LONGEST_DS, set_items
-from dicombridge.fiducials.placing import image_reference
+from dicombridge.placing import image_reference
 from dicombridge.output.files import Job, write_file, write_together
 from dicombridge.output.header import (
     NewObject,

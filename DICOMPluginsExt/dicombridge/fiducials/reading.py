@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dicombridge.errors import DicomBridgeError, MissingReferenceError, UnreadableError, UnsupportedError
-from dicombridge.fiducials.placing import ImagePlanes, image_reference, pixels_to_patient
+from dicombridge.placing import ImagePlanes, image_reference, pixels_to_patient
 from dicombridge.fiducials.shapes import fitting_shape
 from dicombridge.geometry import FARTHEST_MM, plausible
 from dicombridge.kinds import kind_named

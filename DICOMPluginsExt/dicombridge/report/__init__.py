@@ -1,0 +1,25 @@
+"""Structured reports (SR, PS3.3 A.35; templates of PS3.16) as text, tables and markups, and back.
+
+============ ==================================================================
+examine      what can be loaded
+content      dataset -> content tree, by a tolerant walk
+readable     content tree -> readable outline, and rows of a table
+concepts     the codes by which items are found
+groups       what a measurement group says: plain values, the middle
+recognizing  content tree -> measurement groups
+placement    coordinates of groups -> patient coordinates
+reading      the file -> all of the above, put together
+drawings     graphic types: how a region is drawn, and what a drawing is
+kept         what a node keeps of its groups
+nodes        regions -> markups
+sheets       groups -> table
+loading      the load half, put together
+============ ==================================================================
+"""
+
+from __future__ import annotations
+
+from dicombridge.report.examine import examine
+from dicombridge.report.loading import load
+
+__all__ = ["examine", "load"]

@@ -1,0 +1,162 @@
+"""What markups keep of the measurement groups that they show, as text in their attributes, so that it comes back.
+
+``DICOMBridge.MeasurementGroup`` is JSON::
+
+    {"report": "1.2.3", "groups": {"": {"number": 1, "tracking_identifier": "Lesion 1", ...}}, "regions": [0]}
+
+Keys of ``groups`` are IDs of control points in a list of points, each of which is a group, and ``""`` in a node that
+shows one group. ``regions`` are the numbers of the group's regions that the node shows, from 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dicombridge.codes import Code
+from dicombridge.geometry import plausible
+from dicombridge.report.content import Graphic, InstanceReference
+from dicombridge.report.groups import Algorithm, Evaluation, Group, Measurement, Observer, Region, Site, TimePoint
+
+__all__ = [
+    "GROUP_ATTRIBUTE",
+    "GROUP_ROLE",
+    "MARKUPS_ROLE",
+    "REPORT_ROLE",
+    "WHOLE_NODE",
+    "KeptGroups",
+    "group_from_values",
+    "group_values",
+    "kept_groups",
+    "kept_text",
+]
+
+GROUP_ATTRIBUTE = "DICOMBridge.MeasurementGroup"
+"""Attribute of markups, models and segmentations: the groups that they show, as JSON."""
+REPORT_ROLE = "DICOMBridge.Report"
+"""Node reference role: from markups and all else that shows a report to the report's table of groups."""
+MARKUPS_ROLE = "DICOMBridge.ReportMarkups"
+"""Node reference role: from the table of groups to the nodes that show them."""
+GROUP_ROLE = "DICOMBridge.ReportedSegmentation"
+"""Node reference role: from the table of groups to segmentations and other objects that groups refer to."""
+WHOLE_NODE = ""
+"""Key of the group of a node that shows one."""
+
+
+@dataclass(frozen=True)
+class KeptGroups:
+    """What a node keeps.
+
+    Attributes
+    ----------
+    report
+        SOP Instance UID of the document.
+    groups
+        By control point ID, or under :data:`WHOLE_NODE`.
+    regions
+        Numbers of the group's regions that the node shows.
+    """
+
+    report: str
+    groups: dict[str, Group]
+    regions: tuple[int, ...] = (0,)
+
+
+def kept_text(kept: KeptGroups) -> str:
+    """Return the text of what a node keeps."""
+    groups = {key: group_values(group) for key, group in kept.groups.items()}
+    return json.dumps({"report": kept.report, "groups": groups, "regions": kept.regions}, separators=(",", ":"))
+
+
+def kept_groups(node: Any) -> KeptGroups | None:
+    """Return what a node keeps, None if it keeps nothing or somebody edited it beyond use."""
+    try:
+        values = json.loads(node.GetAttribute(GROUP_ATTRIBUTE) or "null")
+        if not values:
+            return None
+        groups = {str(key): group_from_values(one) for key, one in values["groups"].items()}
+        return KeptGroups(str(values["report"]), groups, tuple(int(one) for one in values.get("regions", (0,))))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+# --- Values <-> JSON -------------------------------------------------------------------------------------------------
+
+_CLASSES: tuple[type, ...] = (
+    Algorithm,
+    Code,
+    Evaluation,
+    Graphic,
+    InstanceReference,
+    Measurement,
+    Observer,
+    Region,
+    Site,
+    TimePoint,
+)
+_BY_NAME: Mapping[str, type] = {one.__name__: one for one in _CLASSES}
+
+
+def group_values(group: Group) -> dict[str, Any]:
+    """Return a group as what JSON can hold."""
+    return {field.name: _plain(value) for field in dataclasses.fields(group) if (value := _said(group, field))}
+
+
+def _said(one: Any, field: Any) -> Any:
+    """Return the value of a field, None where it says nothing."""
+    value = getattr(one, field.name)
+    return None if value is None or (isinstance(value, list | tuple | str) and not value) else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Code):
+        return {"Code": [value.value, value.scheme_designator, value.meaning, value.scheme_version]}
+    if isinstance(value, np.ndarray):
+        return {"Points": value.tolist()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if dataclasses.is_dataclass(value):
+        fields = {
+            field.name: _plain(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if getattr(value, field.name) is not None
+        }
+        return {type(value).__name__: fields}
+    return value
+
+
+def group_from_values(values: Mapping[str, Any]) -> Group:
+    """Return the group of what :func:`group_values` returned.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError, AttributeError
+        Somebody edited it.
+    """
+    fields = {field.name: field for field in dataclasses.fields(Group)}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        made = _made(value)
+        found[name] = list(made) if "list[" in str(fields[name].type) else made
+    return Group(**found)
+
+
+def _made(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_made(one) for one in value)
+    if not isinstance(value, dict):
+        return value
+    (name, content), *_ = value.items()
+    if name == "Code":
+        return Code(*content)
+    if name == "Points":
+        points = np.array(content, dtype=np.float64)
+        if points.ndim != 2 or not plausible(points):
+            raise ValueError("kept points are no positions")
+        return points
+    return _BY_NAME[name](**{key: _made(one) for key, one in content.items()})

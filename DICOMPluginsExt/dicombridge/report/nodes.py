@@ -1,0 +1,312 @@
+"""Regions of groups -> markups, and models where there are too many points for markups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dicombridge.codes import Code, Terminology, terminology_tag
+from dicombridge.geometry import lps_ras_points
+from dicombridge.report.concepts import key
+from dicombridge.report.drawings import CLOUD, MODEL, ROI, Drawing, box_of_faces, drawing_of
+from dicombridge.report.groups import Group
+from dicombridge.report.kept import GROUP_ATTRIBUTE, WHOLE_NODE, KeptGroups, kept_text
+from dicombridge.report.sheets import measurement_name
+from dicombridge.text import node_name, plain_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["GROUP_ARRAY", "TERMINOLOGY_ATTRIBUTE", "Shape", "add_shapes", "shapes_of", "terminology_of_group"]
+
+TERMINOLOGY_ATTRIBUTE = "Terminologies.TerminologyEntry"
+"""Attribute of markups and models that Slicer's terminology widgets read: finding, category and site."""
+GROUP_ARRAY = "Group"
+"""Cell array of a model of many regions: number of the group that a cell is of."""
+MOST_MEASUREMENTS = 50
+"""Measurements that a node lists; its table has all."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """One node to be.
+
+    Attributes
+    ----------
+    name
+        Of the node.
+    groups
+        The group that it shows; of a list of points, the group of each point.
+    regions
+        Numbers of the group's regions that it shows.
+    """
+
+    name: str
+    drawing: Drawing
+    groups: tuple[Group, ...]
+    regions: tuple[int, ...] = (0,)
+
+
+# --- What is shown as what -------------------------------------------------------------------------------------------
+
+
+def shapes_of(groups: Sequence[Group], name: str, most_markups: int) -> list[Shape]:
+    """Return the nodes that show the regions of groups; none for what has no place.
+
+    Points that say nothing beyond where and what they are, are one list for each finding. Where there are more than
+    ``most_markups`` shapes, all points are one list, and all else is one model (see :func:`add_shapes`).
+    """
+    landmarks: dict[Any, list[Group]] = {}
+    shapes: list[Shape] = []
+    for group in groups:
+        if _is_landmark(group):
+            landmarks.setdefault(_saying(group), []).append(group)
+        else:
+            shapes.extend(_shapes_of_group(group))
+    for alike in landmarks.values():
+        if len(alike) == 1:
+            shapes.extend(_shapes_of_group(alike[0]))
+        else:
+            finding = alike[0].finding
+            shapes.append(_list_of_points(f"{name} - {finding.meaning if finding is not None else 'Points'}", alike))
+    if len(shapes) <= most_markups:
+        return sorted(shapes, key=lambda shape: shape.groups[0].number)
+    points = [shape for shape in shapes if shape.drawing.node_class == CLOUD and len(shape.drawing.points) == 1]
+    others = [shape for shape in shapes if shape not in set(points)]
+    listed = [_list_of_points(f"{name} - Points", [shape.groups[0] for shape in points])] if points else []
+    return listed + others
+
+
+def _is_landmark(group: Group) -> bool:
+    if len(group.regions) != 1 or group.measurements or group.evaluations or group.comment:
+        return False
+    region = group.regions[0]
+    return region.type == "POINT" and region.points is not None
+
+
+def _saying(group: Group) -> str:
+    """Return what tells points of one list from those of another; codes that mean the same may differ, as text not."""
+    return repr((key(group.finding), group.sites, group.time_point))
+
+
+def _list_of_points(name: str, groups: Sequence[Group]) -> Shape:
+    points = np.concatenate([np.asarray(group.regions[0].points) for group in groups])
+    return Shape(name, Drawing(CLOUD, points), tuple(groups))
+
+
+def _shapes_of_group(group: Group) -> Iterable[Shape]:
+    box = box_of_faces(group.regions)
+    if box is not None:
+        yield Shape(group.label, Drawing(ROI, box), (group,), tuple(range(6)))
+        return
+    for number, region in enumerate(group.regions):
+        drawing = drawing_of(region)
+        if drawing is None:
+            continue
+        name = group.label
+        if len(group.regions) > 1:
+            about = [one for one in group.measurements if one.regions == (number,)]
+            name = f"{name} - {measurement_name(about[0])}" if len(about) == 1 else f"{name} ({number + 1})"
+        yield Shape(name, drawing, (group,), (number,))
+
+
+def terminology_of_group(group: Group) -> str:
+    """Return what Slicer's terminology widgets show of a group; empty for one without a finding."""
+    if group.finding is None:
+        return ""
+    site = group.sites[0] if group.sites else None
+    modifier: Code | None = None
+    if site is not None:
+        modifier = site.laterality or next(iter(site.modifiers), None)
+    return terminology_tag(
+        Terminology(
+            group.category or Code("49755003", "SCT", "Morphologically Abnormal Structure"),
+            group.finding,
+            region=site.code if site is not None else None,
+            region_modifier=modifier,
+        )
+    )
+
+
+# --- Nodes -----------------------------------------------------------------------------------------------------------
+
+
+def add_shapes(scene: Any, shapes: Sequence[Shape], report_uid: str, name: str, most_markups: int) -> list[Any]:
+    """Add the nodes of shapes to a scene, in one batch; call within a scene transaction.
+
+    Of more than ``most_markups`` shapes, those that are no lists of points become one ``vtkMRMLModelNode``: an outline
+    a cell, whose group the cell array ``Group`` says.
+    """
+    scene.StartState(scene.BatchProcessState)
+    try:
+        if len(shapes) <= most_markups:
+            return [_add_shape(scene, shape, report_uid) for shape in shapes]
+        lists = [shape for shape in shapes if len(shape.groups) > 1]
+        others = [shape for shape in shapes if len(shape.groups) == 1]
+        nodes = [_add_shape(scene, shape, report_uid) for shape in lists]
+        return [*nodes, _add_model(scene, f"{name} - Shapes", others)]
+    finally:
+        scene.EndState(scene.BatchProcessState)
+
+
+def _add_shape(scene: Any, shape: Shape, report_uid: str) -> Any:
+    if shape.drawing.node_class == MODEL:
+        return _add_model(scene, shape.name, [shape], report_uid)
+    import slicer
+
+    node = getattr(slicer, shape.drawing.node_class)()
+    node.SetName(scene.GenerateUniqueName(node_name(shape.name)))
+    if shape.drawing.node_class == ROI:
+        _set_box(node, shape.drawing.points)
+    else:
+        _set_control_points(node, shape.drawing.points)
+    kept = {WHOLE_NODE: shape.groups[0]}
+    if len(shape.groups) > 1:
+        kept = _label_points(node, shape.groups)
+    elif shape.drawing.node_class == CLOUD:
+        for number in range(node.GetNumberOfControlPoints()):
+            label = shape.name if number == 0 else f"{shape.name}-{number + 1}"
+            node.SetNthControlPointLabel(number, plain_text(label))
+    if node.IsA("vtkMRMLMarkupsCurveNode") and not _is_round(shape):
+        node.SetCurveTypeToLinear()
+    _describe(node, shape, kept, report_uid)
+    scene.AddNode(node)
+    node.CreateDefaultDisplayNodes()
+    _add_measurements(node, shape)
+    return node
+
+
+def _is_round(shape: Shape) -> bool:
+    return shape.groups[0].regions[shape.regions[0]].type in ("CIRCLE", "ELLIPSE")
+
+
+def _set_control_points(node: Any, points: NDArray[np.float64]) -> None:
+    from vtkmodules.util.numpy_support import numpy_to_vtk
+    from vtkmodules.vtkCommonCore import vtkPoints
+
+    positions = vtkPoints()
+    positions.SetData(numpy_to_vtk(lps_ras_points(points), deep=True))
+    node.SetControlPointPositionsWorld(positions)
+
+
+def _set_box(node: Any, ends: NDArray[np.float64]) -> None:
+    """Let a ROI be the box along three axes, of which the ends are given (6, 3) LPS mm."""
+    from dicombridge.geometry import vtk_matrix
+
+    ras = lps_ras_points(ends)
+    axes = (ras[1::2] - ras[::2]) / 2
+    lengths = np.linalg.norm(axes, axis=1)
+    directions = np.array([axis / length if length else axis for axis, length in zip(axes, lengths, strict=True)])
+    if np.linalg.det(directions) < 0:
+        directions[2] *= -1  # an axis has no sign, but a rotation must not mirror
+    matrix = np.eye(4)
+    matrix[:3, :3] = directions.T
+    matrix[:3, 3] = ras.mean(axis=0)
+    node.SetROIType(node.ROITypeBox)
+    node.SetAndObserveObjectToNodeMatrix(vtk_matrix(matrix))
+    node.SetSize(*(2 * lengths))
+
+
+def _label_points(node: Any, groups: Sequence[Group]) -> dict[str, Group]:
+    """Label the points of a list by the groups that they are; return the groups by control point ID."""
+    was_modified = node.StartModify()
+    kept = {}
+    for number, group in enumerate(groups):
+        node.SetNthControlPointLabel(number, plain_text(group.label))
+        if group.comment:
+            node.SetNthControlPointDescription(number, plain_text(group.comment))
+        kept[str(node.GetNthControlPointID(number))] = group
+    node.EndModify(was_modified)
+    return kept
+
+
+def _describe(node: Any, shape: Shape, kept: dict[str, Group], report_uid: str) -> None:
+    group = shape.groups[0]
+    node.SetAttribute(GROUP_ATTRIBUTE, kept_text(KeptGroups(report_uid, kept, shape.regions)))
+    terminology = terminology_of_group(group)
+    if terminology and len(set(map(_saying, shape.groups))) == 1:
+        node.SetAttribute(TERMINOLOGY_ATTRIBUTE, plain_text(terminology))
+
+
+def _add_measurements(node: Any, shape: Shape) -> None:
+    """Show the numbers of the report in the node's list of measurements, beside those that Slicer computes itself."""
+    import slicer
+
+    from dicombridge.codes import coded_entry
+
+    if len(shape.groups) > 1:
+        return
+    group = shape.groups[0]
+    about = [one for one in group.measurements if not one.regions or set(one.regions) & set(shape.regions)]
+    for one in about[:MOST_MEASUREMENTS]:
+        if one.value is None:
+            continue
+        measurement = slicer.vtkMRMLStaticMeasurement()
+        measurement.SetName(plain_text(f"{measurement_name(one)} (report)"))
+        measurement.SetQuantityCode(coded_entry(one.concept))
+        if one.units is not None:
+            measurement.SetUnitsCode(coded_entry(one.units))
+            measurement.SetUnits(plain_text(one.units.value))
+        for code, use in ((one.method, measurement.SetMethodCode), (one.derivation, measurement.SetDerivationCode)):
+            if code is not None:
+                use(coded_entry(code))
+        measurement.SetValue(one.value)
+        node.AddMeasurement(measurement)
+
+
+def _add_model(scene: Any, name: str, shapes: Sequence[Shape], report_uid: str = "") -> Any:
+    import slicer
+
+    node = slicer.vtkMRMLModelNode()
+    node.SetName(scene.GenerateUniqueName(node_name(name)))
+    node.SetAndObservePolyData(_poly_data(shapes))
+    if report_uid:
+        _describe(node, shapes[0], {WHOLE_NODE: _without_points(shapes[0].groups[0])}, report_uid)
+    scene.AddNode(node)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def _without_points(group: Group) -> Group:
+    """Return a group without its regions, whose millions of points the document holds already."""
+    return Group(group.number, group.position, group.template, tracking_uid=group.tracking_uid, finding=group.finding)
+
+
+def _poly_data(shapes: Sequence[Shape]) -> Any:
+    """Return points and outlines of shapes: a cell an outline, or a point of a list."""
+    from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
+    from vtkmodules.vtkCommonCore import vtkPoints
+    from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
+
+    points = np.concatenate([shape.drawing.points for shape in shapes])
+    verts, lines, groups_of_verts, groups_of_lines = [], [], [], []
+    begin = 0
+    for shape in shapes:
+        count, number = len(shape.drawing.points), shape.groups[0].number
+        ids = np.arange(begin, begin + count)
+        begin += count
+        region = shape.groups[0].regions[shape.regions[0]]
+        if shape.drawing.node_class == CLOUD or region.type in ("POINT", "MULTIPOINT"):
+            verts.append(np.column_stack([np.ones(count, dtype=np.int64), ids]).ravel())
+            groups_of_verts += [number] * count
+        else:
+            closed = "Closed" in shape.drawing.node_class or region.type == "POLYGON"
+            outline = np.append(ids, ids[0]) if closed else ids
+            lines.append(np.insert(outline, 0, len(outline)))
+            groups_of_lines.append(number)
+    data = vtkPolyData()
+    positions = vtkPoints()
+    positions.SetData(numpy_to_vtk(lps_ras_points(points), deep=True))
+    data.SetPoints(positions)
+    for cells, use in ((verts, data.SetVerts), (lines, data.SetLines)):
+        if cells:
+            array = vtkCellArray()
+            array.ImportLegacyFormat(numpy_to_vtkIdTypeArray(np.concatenate(cells).astype(np.int64), deep=True))
+            use(array)
+    numbers = numpy_to_vtk(np.array(groups_of_verts + groups_of_lines, dtype=np.int32), deep=True)
+    numbers.SetName(GROUP_ARRAY)
+    data.GetCellData().AddArray(numbers)
+    return data

@@ -1,0 +1,179 @@
+"""Measurement groups -> the columns of a table: a row a group, a column a measurement by its codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dicombridge.codes import Code, modern
+from dicombridge.report.concepts import key
+from dicombridge.tables import Column
+
+if TYPE_CHECKING:
+    from dicombridge.report.content import InstanceReference
+    from dicombridge.report.groups import Group, Measurement, Site
+
+__all__ = [
+    "GROUP_COLUMN",
+    "group_columns",
+    "measurement_column_key",
+    "measurement_name",
+]
+
+GROUP_COLUMN = "Group"
+"""Number of the group, which the markups that show it keep too."""
+
+QUANTITY, UNITS, METHOD, DERIVATION = (
+    f"DICOM.{name}" for name in ("QuantityCode", "UnitsCode", "MeasurementMethodCode", "DerivationCode")
+)
+"""Column properties with full codes, under the names that Slicer's Segment Statistics gives them."""
+
+ColumnKey = tuple[tuple[str, str], tuple[str, str], tuple[str, str], tuple[str, str], int]
+
+
+def measurement_column_key(one: Measurement, again: int = 0) -> ColumnKey:
+    """Return what tells the column of a measurement: concept, units, method, derivation; ``again`` for a repeat."""
+    return key(one.concept), key(one.units), key(one.method), key(one.derivation), again
+
+
+def group_columns(groups: Sequence[Group]) -> list[Column]:
+    """Return the columns of the table of groups; columns in which no group says anything are left out."""
+    columns = [
+        Column(GROUP_COLUMN, [one.number for one in groups], description="Place in the document"),
+        Column("Tracking Identifier", [one.tracking_identifier for one in groups]),
+        Column("Tracking UID", [one.tracking_uid for one in groups], description="Tracking Unique Identifier"),
+        Column("Finding Category", [_meaning(one.category) for one in groups]),
+        Column("Finding", [_meaning(one.finding) for one in groups]),
+        Column("Finding Site", ["; ".join(map(_site_text, one.sites)) for one in groups]),
+        Column("Time Point", [_time_point(one) for one in groups]),
+        Column("Activity Session", [one.activity_session for one in groups]),
+        *_measurement_columns(groups),
+        *_evaluation_columns(groups),
+        Column("Comment", [one.comment for one in groups]),
+        Column("Method", [_meaning(one.method) for one in groups], description="Measurement Method of the group"),
+        Column("Algorithm", [_algorithm(one) for one in groups]),
+        Column("Observer", ["; ".join(filter(None, (who.name or who.uid for who in one.observers))) for one in groups]),
+        Column("Shape", [", ".join(dict.fromkeys(region.type for region in one.regions)) for one in groups]),
+        Column("Segment", [_references(one.segments) for one in groups], description="Referenced segments"),
+        Column("Structure", [_references(one.structures) for one in groups]),
+        Column("Image", [_images(one) for one in groups], description="SOP Instance UID and frame of its regions"),
+    ]
+    return [columns[0], *(one for one in columns[1:] if any(value not in ("", None) for value in one.values))]
+
+
+def _measurement_columns(groups: Sequence[Group]) -> list[Column]:
+    first: dict[ColumnKey, Measurement] = {}
+    cells: dict[ColumnKey, list[float | None]] = {}
+    for row, group in enumerate(groups):
+        taken: set[ColumnKey] = set()
+        for one in group.measurements:
+            again = 0
+            while (name := measurement_column_key(one, again)) in taken:
+                again += 1
+            taken.add(name)
+            if name not in cells:
+                first[name], cells[name] = one, [None] * len(groups)
+            cells[name][row] = one.value
+    names = _unique([measurement_name(one, name[-1]) for name, one in first.items()])
+    return [
+        # A column without any value is one of numbers all the same.
+        Column(
+            title,
+            [float("nan") if value is None else value for value in values],
+            _unit(one),
+            _description(one),
+            _codes(one),
+        )
+        for title, one, values in zip(names, first.values(), cells.values(), strict=True)
+    ]
+
+
+def measurement_name(one: Measurement, again: int = 0) -> str:
+    """Return what a person calls a measurement: its concept, derivation and method."""
+    modifiers = [_meaning(code) for code in (one.derivation, one.method) if code is not None]
+    name = one.concept.meaning + (f" ({', '.join(modifiers)})" if modifiers else "")
+    return f"{name} {again + 1}" if again else name
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Return names that differ: two concepts may have one meaning."""
+    taken: dict[str, int] = {}
+    found = []
+    for name in names:
+        taken[name] = taken.get(name, 0) + 1
+        found.append(name if taken[name] == 1 else f"{name} [{taken[name]}]")
+    return found
+
+
+def _unit(one: Measurement) -> str:
+    return one.units.value if one.units is not None and one.units.value != "1" else ""
+
+
+def _description(one: Measurement) -> str:
+    units = f" in {one.units.meaning}" if one.units is not None else ""
+    return f"{one.concept.meaning}{units}"
+
+
+def _codes(one: Measurement) -> dict[str, str]:
+    named = ((QUANTITY, one.concept), (UNITS, one.units), (METHOD, one.method), (DERIVATION, one.derivation))
+    return {name: code_text(code) for name, code in named if code is not None}
+
+
+def code_text(code: Code) -> str:
+    """Return a code as ``vtkCodedEntry::GetAsString`` writes it, which is how Slicer keeps it in a column."""
+    from dicombridge.text import percent_encoded
+
+    value, scheme, meaning = map(percent_encoded, (code.value, code.scheme_designator, code.meaning))
+    return f"CodeValue:{value}|CodingSchemeDesignator:{scheme}|CodeMeaning:{meaning}"
+
+
+def _evaluation_columns(groups: Sequence[Group]) -> list[Column]:
+    names: dict[tuple[str, str], Code] = {}
+    cells: dict[tuple[str, str], list[str]] = {}
+    for row, group in enumerate(groups):
+        for one in group.evaluations:
+            name = key(one.concept)
+            names.setdefault(name, modern(one.concept))
+            values = cells.setdefault(name, [""] * len(groups))
+            said = one.value if isinstance(one.value, str) else one.value.meaning
+            values[row] = "; ".join(filter(None, (values[row], said)))
+    titles = _unique([code.meaning for code in names.values()])
+    return [
+        Column(title, values, properties={QUANTITY: code_text(code)})
+        for title, code, values in zip(titles, names.values(), cells.values(), strict=True)
+    ]
+
+
+def _meaning(code: Code | None) -> str:
+    return code.meaning if code is not None else ""
+
+
+def _site_text(site: Site) -> str:
+    modifiers = [site.laterality.meaning] if site.laterality is not None else []
+    modifiers += [code.meaning for code in site.modifiers]
+    return f"{site.code.meaning} ({', '.join(modifiers)})" if modifiers else site.code.meaning
+
+
+def _time_point(group: Group) -> str:
+    point = group.time_point
+    return "" if point is None else point.label or point.subject_identifier or point.protocol_identifier
+
+
+def _algorithm(group: Group) -> str:
+    one = group.algorithm or next((each.algorithm for each in group.measurements if each.algorithm is not None), None)
+    return f"{one.name} {one.version}".strip() if one is not None else ""
+
+
+def _references(references: Sequence[InstanceReference]) -> str:
+    return "; ".join(_reference(one) for one in dict.fromkeys(references))
+
+
+def _reference(one: InstanceReference) -> str:
+    parts = [("segment", one.segments), ("frame", one.frames)]
+    return " ".join(
+        [one.sop_instance_uid, *(f"{name} {','.join(map(str, values))}" for name, values in parts if values)]
+    )
+
+
+def _images(group: Group) -> str:
+    return _references([one for region in group.regions for one in region.images] or group.sources)
