@@ -178,7 +178,7 @@ KINDS: tuple[Kind, ...] = (
         hook="DICOMBridgeReportPlugin",
         confidence=0.97,
         competitor="Slicer core DICOMTID1500Plugin 0.95, up to 0.96",
-        exports=False,
+        exports=True,
     ),
     Kind(
         name="KOS",
@@ -189,7 +189,8 @@ KINDS: tuple[Kind, ...] = (
         hook="DICOMBridgeReportPlugin",
         confidence=0.97,
         competitor="none; Slicer core guesses a scalar volume at 0.2",
-        exports=False,
+        exports=True,
+        export_hook="DICOMBridgeKeyObjectsPlugin",
     ),
     Kind(
         name="SEG",

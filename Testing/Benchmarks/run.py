@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import bench_database
 import bench_deformation
 import bench_parametric_map
+import bench_report
 import bench_segmentation
 import bench_structure_set
 import bench_structure_set_export
@@ -24,6 +25,7 @@ BENCHES = {
     "structure-set": bench_structure_set,
     "structure-set-export": bench_structure_set_export,
     "deformation": bench_deformation,
+    "report": bench_report,
     "database": bench_database,
 }
 

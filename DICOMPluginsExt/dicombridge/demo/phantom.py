@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
+    from dicombridge.demo.findings import ReportTruth
     from dicombridge.demo.motion import Motion
     from dicombridge.demo.quantities import MapTruth
     from dicombridge.demo.radiotherapy import Treatment
@@ -102,6 +103,7 @@ class PhantomStudy:
     diffusion: MapTruth
     treatment: Treatment
     motion: Motion
+    report: ReportTruth
 
 
 def phantom_uid(name: str) -> str:
@@ -122,6 +124,7 @@ def write_study(directory: str | Path) -> PhantomStudy:
     PhantomStudy
         Files, geometry and true voxels.
     """
+    from dicombridge.demo.findings import write_report
     from dicombridge.demo.motion import write_motion
     from dicombridge.demo.quantities import write_diffusion_map, write_pet
     from dicombridge.demo.radiotherapy import write_treatment
@@ -134,7 +137,8 @@ def write_study(directory: str | Path) -> PhantomStudy:
     pet, uptake = write_pet(root / "pet")
     diffusion, treatment = write_diffusion_map(root / "map", mr), write_treatment(root / "rt", ct)
     motion = write_motion(root / "motion", ct)
-    return PhantomStudy(root, ct, mr, segmentations, pet, uptake, diffusion, treatment, motion)
+    report = write_report(root / "sr", ct, segmentations[0])
+    return PhantomStudy(root, ct, mr, segmentations, pet, uptake, diffusion, treatment, motion, report)
 
 
 # Images -----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from dicombridge.errors import ExportError
 from dicombridge.fiducials.contents import Contents, NewSet, contents_of, remembered_fiducials
 from dicombridge.fiducials.items import LONGEST_DS, set_items
-from dicombridge.placing import image_reference
 from dicombridge.output.files import Job, write_file, write_together
 from dicombridge.output.header import (
     NewObject,
@@ -21,6 +20,7 @@ from dicombridge.output.header import (
     split_options,
 )
 from dicombridge.part10 import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+from dicombridge.placing import image_reference
 from dicombridge.references import Reference
 from dicombridge.tags import SOP_CLASS_UID
 from dicombridge.text import shortened

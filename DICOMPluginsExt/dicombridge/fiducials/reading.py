@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dicombridge.errors import DicomBridgeError, MissingReferenceError, UnreadableError, UnsupportedError
-from dicombridge.placing import ImagePlanes, image_reference, pixels_to_patient
 from dicombridge.fiducials.shapes import fitting_shape
 from dicombridge.geometry import FARTHEST_MM, plausible
 from dicombridge.kinds import kind_named
 from dicombridge.multiframe import open_multiframe
+from dicombridge.placing import ImagePlanes, image_reference, pixels_to_patient
 from dicombridge.references import Reference, references_of
 from dicombridge.shadow import dataset_to_text
 from dicombridge.text import one_line, plain_text

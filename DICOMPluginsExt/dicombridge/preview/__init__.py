@@ -3,12 +3,14 @@
 :func:`render` cuts volumes and segmentations along planes, draws their surfaces, and writes one PNG. It needs no
 display: surfaces are rendered off-screen by VTK, everything else is numpy and Pillow.
 
-======== ==============================================
-subject  nodes -> what is to be seen, as plain values
-slices   a plane through it, as pixels
-surfaces its closed surfaces, as pixels
-page     panels, letters and legend on one page
-======== ==============================================
+=========== ==============================================
+subject     nodes -> what is to be seen, as plain values
+strokes     lines, curves, angles and boxes of markups
+slices      a plane through it, as pixels
+annotations markups and their labels upon a plane
+surfaces    its closed surfaces, as pixels
+page        panels, letters and legend on one page
+=========== ==============================================
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ def render(
     if unknown or not 1 <= len(chosen) <= 4:
         raise DicomBridgeError(f"A preview has 1 to 4 views out of {', '.join(VIEWS)}, not {', '.join(chosen)!r}.")
     if not subject.has_planes and set(chosen) != {"3d"}:
-        raise DicomBridgeError("Models alone are drawn in 3D; there is no volume that a plane could cut.")
+        raise DicomBridgeError("Models and markups alone are drawn in 3D; there is no volume that a plane could cut.")
     picture = compose(subject, chosen, width)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

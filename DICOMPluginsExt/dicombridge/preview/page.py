@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dicombridge.preview import slices
+from dicombridge.preview.annotations import draw_labels, draw_marks, draw_strokes, font_of
 
 if TYPE_CHECKING:
     from dicombridge.preview.slices import Plane
@@ -25,7 +25,6 @@ _TITLE_HEIGHT = 50
 _CAPTION_HEIGHT = 28
 _LEGEND_LINE = 30
 _LEGEND_MOST = 32
-_MARK_NEAR_MM = 6.0  # a point this far from the plane is still shown in it
 _SMOOTH = 2  # everything is drawn this many times larger and then shrunk, so that no edge is jagged
 
 
@@ -44,7 +43,7 @@ def compose(subject: Subject, views: Sequence[str], width: int) -> Any:
     height += legend_lines * _LEGEND_LINE + (_MARGIN if legend_lines else 4)
     page = Image.new("RGB", (width, height), _PAGE)
     draw = ImageDraw.Draw(page)
-    title_font = _font(22)
+    title_font = font_of(22)
     draw.text(
         (_MARGIN, _TITLE_HEIGHT / 2 + 2),
         _fitted(draw, subject.title, title_font, width - 2 * _MARGIN),
@@ -59,8 +58,8 @@ def compose(subject: Subject, views: Sequence[str], width: int) -> Any:
             panel, caption = _panel(subject, view, (panel_height, panel_width))
             draw.text(
                 (left + 2, top + _CAPTION_HEIGHT / 2),
-                _fitted(draw, caption, _font(15), panel_width),
-                font=_font(15),
+                _fitted(draw, caption, font_of(15), panel_width),
+                font=font_of(15),
                 fill=_FAINT,
                 anchor="lm",
             )
@@ -87,33 +86,17 @@ def _panel(subject: Subject, view: str, size: tuple[int, int]) -> tuple[Any, str
     if view == "3d":
         from dicombridge.preview.surfaces import surface_picture
 
-        rendered = surface_picture(subject.surfaces, size, subject.models, subject.marks)
+        rendered = surface_picture(subject.surfaces, size, subject.models, subject.marks, subject.strokes)
         return Image.fromarray(rendered), "3D, from the front and the patient's left"
     plane = slices.plane_of_view(subject, view, size)
     picture = Image.fromarray(slices.slice_picture(subject, plane, enlarge=_SMOOTH))
+    labels = draw_strokes(ImageDraw.Draw(picture), subject, plane, _SMOOTH)
     picture = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-    _draw_marks(ImageDraw.Draw(picture), subject, plane)
-    _draw_letters(ImageDraw.Draw(picture), plane, size)
+    draw = ImageDraw.Draw(picture)
+    labels += draw_marks(draw, subject, plane)
+    draw_labels(draw, labels, size)
+    _draw_letters(draw, plane, size)
     return picture, _caption(view, plane)
-
-
-def _draw_marks(draw: Any, subject: Subject, plane: Plane) -> None:
-    """Draw a cross and a label at the points that lie near the plane."""
-    normal = np.cross(plane.right, plane.down)
-    near = [m for m in subject.marks if abs(float((np.asarray(m.point) - plane.origin) @ normal)) <= _MARK_NEAR_MM]
-    labels: dict[tuple[int, int], list[str]] = {}  # points of one place share a label
-    colours = {plane.pixel_of(mark.point): tuple(round(c * 255) for c in mark.colour) for mark in near}
-    for mark in near:
-        labels.setdefault(plane.pixel_of(mark.point), []).append(mark.label)
-    for (row, column), names in labels.items():
-        colour = colours[row, column]
-        for width, fill in ((4, (0, 0, 0)), (2, colour)):
-            draw.line((column - 7, row, column + 7, row), fill=fill, width=width)
-            draw.line((column, row - 7, column, row + 7), fill=fill, width=width)
-        text = "\n".join(filter(None, dict.fromkeys(names)))
-        draw.multiline_text(
-            (column + 9, row + 5), text, font=_font(14), fill=colour, stroke_width=2, stroke_fill=(0, 0, 0)
-        )
 
 
 def _caption(view: str, plane: Plane) -> str:
@@ -139,7 +122,7 @@ def _draw_letters(draw: Any, plane: Plane, size: tuple[int, int]) -> None:
     for anchor, (place, direction) in places.items():
         text = slices.letters_of(np.asarray(direction))
         draw.text(
-            place, text, font=_font(17), fill=(255, 255, 255), anchor=anchor, stroke_width=2, stroke_fill=(0, 0, 0)
+            place, text, font=font_of(17), fill=(255, 255, 255), anchor=anchor, stroke_width=2, stroke_fill=(0, 0, 0)
         )
 
 
@@ -158,7 +141,7 @@ def _legend_entries(subject: Subject) -> list[tuple[str, tuple[int, int, int] | 
 
 def _draw_legend(draw: Any, entries: list[Any], top: int, width: int, columns: int) -> None:
     cell = (width - 2 * _MARGIN) / columns
-    font = _font(16)
+    font = font_of(16)
     for index, (text, colour) in enumerate(entries):
         left = _MARGIN + (index % columns) * cell
         middle = top + (index // columns) * _LEGEND_LINE + _LEGEND_LINE / 2
@@ -183,7 +166,7 @@ def _draw_heat_scale(draw: Any, subject: Subject, middle: float, width: int) -> 
     low, high = subject.heat_range
     text = f"{low:.4g} to {high:.4g} {subject.heat_meaning}"
     left = _MARGIN + 78
-    font = _font(16)
+    font = font_of(16)
     draw.text((left, middle), _fitted(draw, text, font, width - _MARGIN - left), font=font, fill=_TEXT, anchor="lm")
 
 
@@ -199,16 +182,3 @@ def _fitted(draw: Any, text: str, font: Any, room: float) -> str:
 
 def _shortened(text: str, keep: int) -> str:
     return f"{text[: (keep + 1) // 2].rstrip()}…{text[len(text) - keep // 2 :].lstrip()}"
-
-
-@functools.cache
-def _font(size: int) -> Any:
-    """Return a sans serif font of the system, else the one that Pillow brings (Latin letters only)."""
-    from PIL import ImageFont
-
-    for name in ("DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "arial.ttf", "Helvetica.ttc"):
-        try:
-            return ImageFont.truetype(name, size)
-        except OSError:
-            continue
-    return ImageFont.load_default(size)

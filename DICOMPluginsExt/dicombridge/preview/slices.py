@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dicombridge.preview.strokes import evenly_along
 from dicombridge.preview.subject import voxel_points
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from dicombridge.preview.subject import Grid, Region, Subject
 
-__all__ = ["Plane", "heat_colour", "letters_of", "plane_of_view", "slice_picture"]
+__all__ = ["Plane", "heat_colour", "letters_of", "plane_of_view", "slice_picture", "thickness"]
 
 _TOWARDS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
 _PATIENT_VIEWS = {"axial": ("L", "P"), "coronal": ("L", "I"), "sagittal": ("P", "I")}  # right, down in the picture
@@ -49,8 +50,12 @@ class Plane:
 
     def pixel_of(self, point: Sequence[float]) -> tuple[int, int]:
         """Return row and column at which a RAS point projects."""
-        offset = (np.asarray(point, dtype=float) - self.origin) / self.pixel_mm
-        return round(float(offset @ self.down)), round(float(offset @ self.right))
+        row, column = self.places_of(np.asarray([point], dtype=float))[0]
+        return round(float(row)), round(float(column))
+
+    def places_of(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (n, 2): row and column, with fractions, at which (n, 3) RAS points project."""
+        return (points - self.origin) @ np.stack([self.down, self.right], axis=1) / self.pixel_mm
 
 
 def plane_of_view(subject: Subject, view: str, size: tuple[int, int]) -> Plane:
@@ -74,23 +79,27 @@ def plane_of_view(subject: Subject, view: str, size: tuple[int, int]) -> Plane:
 
 
 def _best_depth(subject: Subject, normal: NDArray[np.float64], limits: tuple[float, float]) -> float:
-    """Return the place along the normal (mm) with the most segments, each with much of its area."""
-    frame = subject.frame
-    directions = frame.ijk_to_ras[:3, :3].T @ normal
-    along = int(np.argmax(np.abs(directions)))
-    step = float(abs(directions[along]))
-    bins = max(1, round((limits[1] - limits[0]) / step))
+    """Return the place along the normal (mm) with the most segments and strokes, each with much of its extent."""
+    bins = max(1, round((limits[1] - limits[0]) / thickness(subject.frame, normal)))
     edges = np.linspace(limits[0], limits[1], bins + 1)
     score = np.zeros(bins)
     for points in (points for layer in subject.samples for points in layer):
         count, _ = np.histogram(normal @ points, edges)
         score += np.sqrt(count / max(count.max(), 1))
+    for stroke in subject.strokes:
+        along = evenly_along(stroke) @ normal
+        score += np.histogram(along, edges)[0] / len(along)  # all of one that lies in a plane: there it is measured
     if subject.heat is not None:
         low, high = subject.heat_range
         points = voxel_points(subject.heat, np.flatnonzero(subject.heat.values > (low + high) / 2))
         score += np.sqrt(np.histogram(normal @ points, edges)[0])
     best = int(np.argmax(score)) if score.any() else bins // 2
     return float((edges[best] + edges[best + 1]) / 2)
+
+
+def thickness(frame: Grid, normal: NDArray[np.float64]) -> float:
+    """Return how thick (mm) a grid's voxels are along a unit vector, as far as that is one of its axes."""
+    return float(np.abs(frame.ijk_to_ras[:3, :3].T @ normal).max())
 
 
 def heat_colour(probability: float) -> tuple[int, int, int]:

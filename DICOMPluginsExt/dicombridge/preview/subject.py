@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dicombridge.errors import DicomBridgeError
+from dicombridge.preview.strokes import Stroke, has_stroke, stroke_of_node
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,6 +106,8 @@ class Subject:
         Visible ``vtkMRMLModelNode``, for 3D.
     marks
         Points of markups.
+    strokes
+        Their lines, curves, angles and boxes.
     """
 
     title: str = ""
@@ -118,6 +121,7 @@ class Subject:
     surfaces: list[Any] = field(default_factory=list)
     models: list[Any] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
+    strokes: list[Stroke] = field(default_factory=list)
 
     @functools.cached_property
     def samples(self) -> list[list[NDArray[np.float64]]]:
@@ -126,7 +130,7 @@ class Subject:
 
     @property
     def has_planes(self) -> bool:
-        """Whether there is anything that planes can cut; models alone are drawn in 3D."""
+        """Whether there is anything that planes can cut; models and markups alone are drawn in 3D."""
         return self.image is not None or bool(self.layers) or self.heat is not None
 
     @property
@@ -190,13 +194,16 @@ def subject_of_nodes(nodes: Iterable[Any] | Any) -> Subject:
     segmentations = [node for node in listed if node.IsA("vtkMRMLSegmentationNode")]
     volumes = [node for node in listed if node.IsA("vtkMRMLScalarVolumeNode") and node.GetImageData() is not None]
     subject = Subject(title=", ".join(node.GetName() or node.GetClassName() for node in segmentations + volumes))
-    if not subject.title:
-        subject.title = ", ".join(node.GetName() or "" for node in listed if _is_visible_model(node))
     for node in segmentations:
         subject.layers += label_layers(node)
     subject.surfaces = segmentations
     subject.models = [node for node in listed if _is_visible_model(node)]
-    subject.marks = [mark for node in listed if node.IsA("vtkMRMLMarkupsNode") for mark in _marks(node)]
+    markups = [node for node in listed if node.IsA("vtkMRMLMarkupsNode")]
+    subject.marks = [mark for node in markups if not has_stroke(node) for mark in _marks(node)]
+    subject.strokes = [one for node in markups if has_stroke(node) and (one := stroke_of_node(node)) is not None]
+    if not subject.title:
+        names = [node.GetName() or "" for node in subject.models] + [one.name for one in subject.strokes]
+        subject.title = ", ".join(names)
     heat = [node for node in volumes if _is_overlay(node)]
     plain = [node for node in volumes if node not in heat] + [
         source for source in map(_source_volume, segmentations + heat) if source is not None
@@ -210,8 +217,10 @@ def subject_of_nodes(nodes: Iterable[Any] | Any) -> Subject:
     if plain:
         subject.image = _grid_of_volume(plain[0])
         _set_display(subject, plain[0])
-    if not subject.has_planes and not subject.models:
-        raise DicomBridgeError("Nothing to draw: a preview needs a volume, a segmentation that has voxels, or a model.")
+    if not subject.has_planes and not subject.models and not subject.strokes:
+        raise DicomBridgeError(
+            "Nothing to draw: a preview needs a volume, a segmentation that has voxels, a model, or a line or curve."
+        )
     return subject
 
 

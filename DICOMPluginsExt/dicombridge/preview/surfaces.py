@@ -13,6 +13,7 @@ from dicombridge.scene import register_converters
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from dicombridge.preview.strokes import Stroke
     from dicombridge.preview.subject import Mark
 
 __all__ = ["quiet_vtk", "surface_picture"]
@@ -22,13 +23,18 @@ _BACKGROUND = ((0.13, 0.14, 0.17), (0.36, 0.39, 0.45))  # bottom, top
 _VIEW_FROM = (-0.42, 0.86, 0.28)  # RAS: from the front, the patient's left and a little above
 _SEE_THROUGH = 0.42
 _BALL_MM = 4.0
+_TUBE_MM = 1.0
 _FILLED = 0.88  # part of the view that the surfaces take
 
 
 def surface_picture(
-    nodes: Sequence[Any], size: tuple[int, int], models: Sequence[Any] = (), marks: Sequence[Mark] = ()
+    nodes: Sequence[Any],
+    size: tuple[int, int],
+    models: Sequence[Any] = (),
+    marks: Sequence[Mark] = (),
+    strokes: Sequence[Stroke] = (),
 ) -> NDArray[np.uint8]:
-    """Return (rows, columns, 3): closed surfaces of all visible segments, models, and points as small balls.
+    """Return (rows, columns, 3): closed surfaces of all visible segments, models, points as balls, strokes as tubes.
 
     The nodes stay as they are: surfaces that they do not have are made on a copy.
     """
@@ -38,11 +44,11 @@ def surface_picture(
 
     with quiet_vtk():
         renderer = _renderer()
-        patient = _actors(nodes)
-        for actor in [*patient, *map(_model_actor, models), *map(_ball, marks)]:
+        patient, drawn = _actors(nodes), [_tube(stroke) for stroke in strokes]
+        for actor in [*patient, *drawn, *map(_model_actor, models), *map(_ball, marks)]:
             renderer.AddActor(actor)
             # Beams come from a metre away: the view is aimed at the patient, where there is one.
-            actor.SetUseBounds(not patient or actor in patient)
+            actor.SetUseBounds(not patient or actor in patient or actor in drawn)
         window = vtk.vtkRenderWindow()
         window.SetOffScreenRendering(1)
         window.SetMultiSamples(0)
@@ -164,6 +170,28 @@ def _ball(mark: Mark) -> Any:
     ball.SetPhiResolution(16)
     ball.Update()
     return _actor(ball.GetOutput(), mark.colour, 1.0)
+
+
+def _tube(stroke: Stroke) -> Any:
+    import vtk
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    points, lines = vtk.vtkPoints(), vtk.vtkCellArray()
+    points.SetData(numpy_to_vtk(np.concatenate(stroke.lines), deep=True))
+    begin = 0
+    for line in stroke.lines:
+        lines.InsertNextCell(len(line), range(begin, begin + len(line)))
+        begin += len(line)
+    data = vtk.vtkPolyData()
+    data.SetPoints(points)
+    data.SetLines(lines)
+    tube = vtk.vtkTubeFilter()
+    tube.SetInputData(data)
+    tube.SetRadius(_TUBE_MM)
+    tube.SetNumberOfSides(12)
+    tube.CappingOn()
+    tube.Update()
+    return _actor(tube.GetOutput(), stroke.colour, 1.0)
 
 
 def _segmentation_with_surfaces(node: Any) -> Any:

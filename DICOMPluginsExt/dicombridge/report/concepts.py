@@ -87,6 +87,7 @@ SOURCE_SERIES_FOR_SEGMENTATION = _dcm("121232", "Source series for segmentation"
 REAL_WORLD_VALUE_MAP = _dcm("126100", "Real World Value Map used for measurement")
 SOURCE_OF_MEASUREMENT = _dcm("121112", "Source of Measurement")
 ORIGINAL_SOURCE = _dcm("111040", "Original Source")
+CENTER = _dcm("111010", "Center")
 KEY_OBJECT_DESCRIPTION = _dcm("113012", "Key Object Description")
 
 LENGTH = _sct("410668003", "Length")

@@ -6,8 +6,9 @@ time. This walk takes each value for what it is: what cannot be understood is le
 
 from __future__ import annotations
 
+import base64
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +17,28 @@ from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 from dicombridge.codes import Code
-from dicombridge.part10 import Buffer, Element, elements, items
+from dicombridge.part10 import Buffer, Element, NeedsPydicom, TruncatedError, elements, items
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dicombridge.multiframe import MultiFrame
 
-__all__ = ["ContentItem", "ContentTree", "Graphic", "InstanceReference", "read_content"]
+__all__ = [
+    "CONTENT_SEQUENCE",
+    "ContentItem",
+    "ContentTree",
+    "Graphic",
+    "InstanceReference",
+    "content_of_text",
+    "read_content",
+]
 
 CONTENT_SEQUENCE = 0x0040A730
 MOST_ITEMS = 2_000_000
 """Content items of a document."""
+MOST_FOLLOWED = 1000
+"""References between items of a document that are followed, to tell whether they lead in a ring."""
 DEEPEST = 200
 """Levels of a content tree; real ones stay below 20."""
 
@@ -184,6 +195,19 @@ def read_content(opened: MultiFrame) -> ContentTree:
     return _Walk(buffer, opened.character_set).document(layout.dataset_start, layout.dataset_stop, opened.implicit_vr)
 
 
+def content_of_text(text: str) -> ContentItem | None:
+    """Return the root of a document's text form (:mod:`dicombridge.shadow`), None where the text is none."""
+    syntax, _, rest = text.partition(";")
+    character_set, _, encoded = rest.partition(";")
+    if syntax not in ("implicit", "explicit") or not encoded:
+        return None
+    try:
+        content = base64.b64decode(encoded, validate=True)
+        return _Walk(content, character_set).document(0, len(content), syntax == "implicit").root
+    except (ValueError, LookupError, TruncatedError, NeedsPydicom):
+        return None  # somebody edited it
+
+
 class _Walk:
     """Reads the items of one document."""
 
@@ -212,7 +236,18 @@ class _Walk:
                 child, below = self._item((*parent.position, place), begin, end, inner)
                 parent.children.append(child)
                 waiting.append((child, below, inner))
+        self._check_targets(root)
         return ContentTree(root, self.faults)
+
+    def _check_targets(self, root: ContentItem) -> None:
+        """Say which items name one that is not there, or lead back to themselves; nobody follows them further."""
+        by_position = {item.position: item for item in root.walk()}
+        naming = [item for item in by_position.values() if item.target]
+        for item in naming:
+            if item.target not in by_position:
+                self._fault("refers to an item that is not there", item)
+            elif len(naming) <= MOST_FOLLOWED and _leads_back(item, naming):
+                self._fault("refers to itself, or to what refers to it again", item)
 
     def _item(
         self, position: tuple[int, ...], start: int, stop: int, implicit_vr: bool
@@ -400,6 +435,19 @@ class _Walk:
             return None
         version = self._text(inner.get(_CODE_VERSION)) or None
         return Code(value or meaning, self._text(inner.get(_CODE_SCHEME)), meaning or value, version)
+
+
+def _leads_back(item: ContentItem, naming: Sequence[ContentItem]) -> bool:
+    """Whether what an item names is around it, or leads there by further references."""
+    seen, waiting = set(), [item.target]
+    while waiting:
+        place = waiting.pop()
+        if item.position[: len(place)] == place:
+            return True
+        if place not in seen:
+            seen.add(place)
+            waiting += [one.target for one in naming if one.position[: len(place)] == place]
+    return False
 
 
 _READERS: dict[str, Callable[[_Walk, ContentItem, dict[int, Element], bool], None]] = {

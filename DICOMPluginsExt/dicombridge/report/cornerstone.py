@@ -72,12 +72,18 @@ def editable_groups(group: Group) -> list[Group]:
     paired = _pair(group, regions)
     if paired is not None:
         return [_annotation(group, *paired, extras)]
-    parts: list[Group] = []
-    for region, measured in zip(regions, _by_region(group, regions), strict=True):
-        for place, single in enumerate(_single(region)):
-            part = _part(group, len(parts), [] if place else measured)
-            parts.append(_annotation(part, _tool(part, single), [single], [] if parts else extras))
-    return parts
+    singles = [
+        (single, [] if place else measured)
+        for region, measured in zip(regions, _by_region(group, regions), strict=True)
+        for place, single in enumerate(_single(region))
+    ]
+    if len(singles) > 1 or _tool_named(group) == "Bidirectional":
+        group = _renamed(group)
+    parts = [_part(group, place, measured) for place, (_, measured) in enumerate(singles)]
+    return [
+        _annotation(part, _tool(part, single), [single], extras if part is parts[0] else [])
+        for part, (single, _) in zip(parts, singles, strict=True)
+    ]
 
 
 def _is_extra(region: Region) -> bool:
@@ -157,13 +163,18 @@ def _data(region: Region) -> NDArray[np.float64]:
 
 def _tool(group: Group, region: Region) -> str:
     """Return the tool that a group came from, else the first one whose rule holds."""
-    if _is_cornerstones(group):
-        return group.tracking_identifier.split(":")[1]
-    return next(tool for holds, tool in _RULES if holds(group, region))
+    return _tool_named(group) or next(tool for holds, tool in _RULES if holds(group, region))
 
 
-def _is_cornerstones(group: Group) -> bool:
-    return group.tracking_identifier.lower().startswith("cornerstone") and ":" in group.tracking_identifier
+def _tool_named(group: Group) -> str:
+    """Return the tool that the tracking identifier names, empty if it is none of cornerstone's."""
+    tag, _, tools = group.tracking_identifier.partition(":")
+    return tools.split(":")[0] if tag.lower().startswith("cornerstone") else ""
+
+
+def _renamed(group: Group) -> Group:
+    """Return a group without the name of a tool whose shape it does not have any more."""
+    return replace(group, tracking_identifier="") if _tool_named(group) else group
 
 
 def _is_rectangle(region: Region) -> bool:
@@ -257,7 +268,7 @@ def _named(measurement: Measurement) -> Measurement:
 
 def _labelled(group: Group, tool: str) -> Group:
     """Return a group with cornerstone's identifier; the user's own is the label, or stands beside it."""
-    if _is_cornerstones(group):
+    if _tool_named(group):
         return replace(group, comment=_free_text(group))
     own, label = group.tracking_identifier, _free_text(group)
     beside = [Evaluation(LESION_IDENTIFIER, own)] if own and label and own != label else []

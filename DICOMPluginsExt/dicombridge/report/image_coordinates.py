@@ -39,7 +39,16 @@ if TYPE_CHECKING:
 
     Points = NDArray[np.float64]
 
-__all__ = ["IN_PLANE_MM", "ImageStack", "image_stack", "in_image", "in_space", "patient_to_pixels", "required_in_image", "why_not"]
+__all__ = [
+    "IN_PLANE_MM",
+    "ImageStack",
+    "image_stack",
+    "in_image",
+    "in_space",
+    "patient_to_pixels",
+    "required_in_image",
+    "why_not",
+]
 
 IN_PLANE_MM = 0.1
 """All points of a region that lies in an image are nearer to its plane than this; what is beyond is lost in it."""

@@ -29,6 +29,7 @@ __all__ = [
     "INFERRED_FROM",
     "SELECTED_FROM",
     "code",
+    "coded",
     "composite",
     "container",
     "content_template",
@@ -40,6 +41,7 @@ __all__ = [
     "text",
     "uid_of",
     "uid_reference",
+    "written_frames",
 ]
 
 CONTAINS = "CONTAINS"
@@ -53,6 +55,7 @@ _UID = re.compile(r"(?=.{1,64}$)(0|[1-9]\d*)(\.(0|[1-9]\d*))+$")
 _DECIMAL = re.compile(r"(?=.{1,16}$)[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 # PS3.5 6.1.3: of the control characters, UT may have tabulators, line ends and form feeds.
 _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f]")
+_LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 _NO_SCHEME = "99UNKNOWN"
 """Coding scheme of codes that came without one; a local scheme starts with 99 (PS3.3 8.2)."""
 
@@ -105,7 +108,7 @@ def text(relation: str, concept: Code, value: str, children: Iterable[Dataset] =
 def code(relation: str, concept: Code, value: Code, children: Iterable[Dataset] = ()) -> Dataset:
     """Return a CODE item."""
     item = _item(relation, "CODE", concept)
-    item.ConceptCodeSequence = [_coded(value)]
+    item.ConceptCodeSequence = [coded(value)]
     return _with(item, children)
 
 
@@ -144,7 +147,7 @@ def number(
     else:
         item.MeasuredValueSequence = [_measured(float(value), units or concepts.NO_UNITS, text.strip())]
     if qualifier is not None:
-        item.NumericValueQualifierCodeSequence = [_coded(qualifier)]
+        item.NumericValueQualifierCodeSequence = [coded(qualifier)]
     return _with(item, children)
 
 
@@ -170,15 +173,25 @@ def person_name(relation: str, concept: Code, name: str) -> Dataset:
 def image(
     relation: str, concept: Code | None, reference: InstanceReference, children: Iterable[Dataset] = ()
 ) -> Dataset:
-    """Return an IMAGE item, of frames and segments where the reference names them (PS3.3 C.18.4)."""
+    """Return an IMAGE item, of frames or else of segments where the reference names them (PS3.3 C.18.4)."""
     item = _item(relation, "IMAGE", concept)
     named = _reference(reference)
-    if reference.frames:
-        named.ReferencedFrameNumber = list(reference.frames)
-    if reference.segments:
+    frames = written_frames(reference)
+    if frames:
+        named.ReferencedFrameNumber = list(frames)
+    elif reference.segments:
         named.ReferencedSegmentNumber = list(reference.segments)
     item.ReferencedSOPSequence = [named]
     return _with(item, children)
+
+
+def written_frames(reference: InstanceReference) -> tuple[int, ...]:
+    """Return the frames that a reference can name.
+
+    It has either frames or segments (PS3.3 Table C.18.4-1). A frame of a segmentation tells its segment too, but for
+    label maps, whose frames show all segments.
+    """
+    return () if reference.sop_class_uid == _LABEL_MAP and reference.segments else reference.frames
 
 
 def composite(
@@ -234,7 +247,7 @@ def _item(relation: str, value_type: str, concept: Code | None) -> Dataset:
         item.RelationshipType = relation
     item.ValueType = value_type
     if concept is not None:
-        item.ConceptNameCodeSequence = [_coded(concept)]
+        item.ConceptNameCodeSequence = [coded(concept)]
     return item
 
 
@@ -246,7 +259,8 @@ def _with(item: Dataset, children: Iterable[Dataset]) -> Dataset:
     return item
 
 
-def _coded(concept: Code) -> Dataset:
+def coded(concept: Code) -> Dataset:
+    """Return a code as an item of a code sequence, within the limits of its VRs."""
     scheme = of_bytes(concept.scheme_designator, 16) or _NO_SCHEME
     meaning = of_bytes(concept.meaning or concept.value, 64)
     return code_item(Code(concept.value, scheme, meaning, concept.scheme_version))
@@ -265,7 +279,7 @@ def _measured(value: float, units: Code, text: str) -> Dataset:
     measured.NumericValue = written
     if float(written) != value:
         measured.FloatingPointValue = value
-    measured.MeasurementUnitsCodeSequence = [_coded(units)]
+    measured.MeasurementUnitsCodeSequence = [coded(units)]
     return measured
 
 

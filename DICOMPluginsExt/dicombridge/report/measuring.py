@@ -20,7 +20,7 @@ surface            other closed surfaces of polygons                     Volume
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -31,14 +31,14 @@ from dicombridge.codes import Code
 from dicombridge.report import concepts
 from dicombridge.report.concepts import key
 from dicombridge.report.drawings import box_of_faces
-from dicombridge.report.groups import Measurement, Region
+from dicombridge.report.groups import Group, Measurement, Region
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Points = NDArray[np.float64]
 
-__all__ = ["LENGTHS", "PLANAR_MM", "measurements_of", "newell_area", "off_plane_mm", "remeasured"]
+__all__ = ["LENGTHS", "PLANAR_MM", "group_remeasured", "measurements_of", "newell_area", "off_plane_mm", "remeasured"]
 
 PLANAR_MM = 0.01
 """Points that are nearer to their common plane than this lie in it."""
@@ -395,6 +395,39 @@ def remeasured(
             result.append(replace(one, value=value, text="", method=None, qualifier=None, algorithm=None))
     warning = f"{', '.join(dict.fromkeys(lost))} cannot be measured from the new place alone and was left out"
     return result, [warning] if lost else []
+
+
+def group_remeasured(
+    kept: Group, regions: Sequence[Region], places: Mapping[int, Sequence[int]], moved: Collection[int], kind: str = ""
+) -> tuple[list[Measurement], list[str]]:
+    """Return the measurements of a loaded group, region by region as :func:`remeasured` does.
+
+    Parameters
+    ----------
+    regions
+        As they are now.
+    places
+        Numbers in ``regions`` by number in ``kept.regions``; a region that was deleted has none.
+    moved
+        Numbers in ``kept.regions`` of those that lie elsewhere now.
+    """
+    deleted = set(range(len(kept.regions))) - set(places)
+    if not (moved or deleted or len(regions) != len(kept.regions)):
+        return list(kept.measurements), []
+    new = measurements_of(regions, kind, every=True)
+    result: list[Measurement] = []
+    warnings: list[str] = []
+    for one in kept.measurements:
+        now = tuple(place for number in one.regions for place in places.get(number, ()))
+        if one.regions and not now:
+            warnings.append(f"{kept.label!r}: {one.concept.meaning} was left out with the region that it was of.")
+            continue
+        # What does not say of which regions it is, is of all of them.
+        changed = bool((deleted | set(moved)).intersection(one.regions)) if one.regions else True
+        again, said = remeasured([replace(one, regions=now)], new, changed)
+        result += again
+        warnings += [f"{kept.label!r} has moved: {text}." for text in said]
+    return result, warnings
 
 
 def _value_of(one: Measurement, new: Sequence[Measurement]) -> float | None:

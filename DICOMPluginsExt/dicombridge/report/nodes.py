@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -235,8 +235,6 @@ def _add_measurements(node: Any, shape: Shape) -> None:
     """Show the numbers of the report in the node's list of measurements, beside those that Slicer computes itself."""
     import slicer
 
-    from dicombridge.codes import coded_entry
-
     if len(shape.groups) > 1:
         return
     group = shape.groups[0]
@@ -246,13 +244,9 @@ def _add_measurements(node: Any, shape: Shape) -> None:
             continue
         measurement = slicer.vtkMRMLStaticMeasurement()
         measurement.SetName(plain_text(f"{measurement_name(one)} (report)"))
-        measurement.SetQuantityCode(coded_entry(one.concept))
+        # Not their codes, which the attribute has: a copy of a measurement with codes ends Slicer when it is freed.
         if one.units is not None:
-            measurement.SetUnitsCode(coded_entry(one.units))
             measurement.SetUnits(plain_text(one.units.value))
-        for code, use in ((one.method, measurement.SetMethodCode), (one.derivation, measurement.SetDerivationCode)):
-            if code is not None:
-                use(coded_entry(code))
         measurement.SetValue(one.value)
         node.AddMeasurement(measurement)
 
@@ -264,15 +258,11 @@ def _add_model(scene: Any, name: str, shapes: Sequence[Shape], report_uid: str =
     node.SetName(scene.GenerateUniqueName(node_name(name)))
     node.SetAndObservePolyData(_poly_data(shapes))
     if report_uid:
-        _describe(node, shapes[0], {WHOLE_NODE: _without_points(shapes[0].groups[0])}, report_uid)
+        # Its millions of points the document holds already.
+        _describe(node, shapes[0], {WHOLE_NODE: replace(shapes[0].groups[0], regions=[])}, report_uid)
     scene.AddNode(node)
     node.CreateDefaultDisplayNodes()
     return node
-
-
-def _without_points(group: Group) -> Group:
-    """Return a group without its regions, whose millions of points the document holds already."""
-    return Group(group.number, group.position, group.template, tracking_uid=group.tracking_uid, finding=group.finding)
 
 
 def _poly_data(shapes: Sequence[Shape]) -> Any:

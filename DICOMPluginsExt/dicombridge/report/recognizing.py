@@ -279,7 +279,8 @@ class _Group:
             elif shown.value_type in ("IMAGE", "COMPOSITE"):
                 self._reference(shown)
         measurement.regions = tuple(number for number in dict.fromkeys(regions) if number is not None)
-        self._group.measurements.append(measurement)
+        if not (regions and _is_bearer(item)):
+            self._group.measurements.append(measurement)
 
     def _geometry(self, item: ContentItem) -> None:
         self._region_number(item)
@@ -367,6 +368,11 @@ _BY_TYPE: dict[str, _Reader] = {
     "CONTAINER": _Group._read_children,
     **dict.fromkeys(("CODE", "TEXT", "DATE", "DATETIME", "TIME", "PNAME", "UIDREF"), _Group._described),
 }
+
+
+def _is_bearer(item: ContentItem) -> bool:
+    """Whether a number is none, but bears coordinates: dcmjs writes (111010, DCM) as 0 without units for a point."""
+    return is_one_of(item.concept, (concepts.CENTER,)) and not item.value
 
 
 def _count(region: Region) -> int:

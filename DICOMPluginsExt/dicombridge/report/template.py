@@ -19,7 +19,16 @@ from dicombridge.report.content import InstanceReference
 from dicombridge.report.groups import Algorithm, Evaluation, Group, Measurement, Observer, Region, Site, TimePoint
 from dicombridge.report.items import CONTAINS, HAS_CONCEPT_MOD, HAS_OBS_CONTEXT, HAS_PROPERTIES, INFERRED_FROM
 
-__all__ = ["PROFILES", "group_item", "group_items", "measurement_report", "template_of"]
+__all__ = [
+    "PROFILES",
+    "group_item",
+    "group_items",
+    "measurement_item",
+    "measurement_report",
+    "region_item",
+    "site_items",
+    "template_of",
+]
 
 PROFILES = ("standard", "ohif")
 """How groups are laid out: as the standard's templates say, or as viewers of Cornerstone3D take them up for editing."""
@@ -82,7 +91,8 @@ def measurement_report(
     if measured or not evaluations:  # one of the two there must be
         content.append(items.container(CONTAINS, concepts.IMAGING_MEASUREMENTS, measured))
     if evaluations:
-        content.append(items.container(CONTAINS, _QUALITATIVE_EVALUATIONS, map(_evaluation, evaluations)))
+        stated = [_evaluation(one) for one in evaluations if one.value]
+        content.append(items.container(CONTAINS, _QUALITATIVE_EVALUATIONS, stated))
     return items.container("", title, content, "1500")
 
 
@@ -131,7 +141,7 @@ def _template_of_segments(group: Group) -> str:
     reference, *others = group.segments
     if others or len(reference.segments) > 1 or not _has_source(group):
         return "1501"
-    is_frame = len(reference.frames) == 1 and len(_sources(group)) == 1
+    is_frame = len(items.written_frames(reference)) == 1 and len(_sources(group)) == 1
     return "1410" if is_frame else "1411"
 
 
@@ -212,12 +222,12 @@ def _group(group: Group, template: str, measured: Callable[[Measurement, Group],
     used = {number for one in group.measurements for number in one.regions} if apart else set()
     whole = group if apart else replace(group, measurements=[replace(one, regions=()) for one in group.measurements])
     places = [
-        *(_region(CONTAINS, region, template) for i, region in enumerate(group.regions) if i not in used),
+        *(region_item(CONTAINS, region, template) for i, region in enumerate(group.regions) if i not in used),
         *_references(group, template),
     ]
     numbers = [measured(one, whole) for one in whole.measurements]
     maps = [items.composite(CONTAINS, concepts.REAL_WORLD_VALUE_MAP, one) for one in group.real_world_value_maps]
-    modifiers = [*_method(group.method), *_sites(group.sites)]
+    modifiers = [*_method(group.method), *site_items(group.sites)]
     algorithm = list(_algorithm(group.algorithm))
     body = [modifiers, maps, algorithm, numbers, places] if apart else [places, maps, modifiers, algorithm, numbers]
     content = [*_context(group), *(item for part in body for item in part), *_statements(group)]
@@ -258,7 +268,7 @@ def _references(group: Group, template: str) -> Items:
 
 
 def _statements(group: Group) -> Items:
-    yield from map(_evaluation, group.evaluations)
+    yield from (_evaluation(one) for one in group.evaluations if one.value)
     if group.comment:
         yield items.text(CONTAINS, concepts.COMMENT, group.comment)
 
@@ -266,11 +276,17 @@ def _statements(group: Group) -> Items:
 def _evaluation(evaluation: Evaluation) -> Dataset:
     if isinstance(evaluation.value, Code):
         return items.code(CONTAINS, evaluation.concept, evaluation.value)
-    return items.text(CONTAINS, evaluation.concept, evaluation.value or _UNKNOWN)
+    return items.text(CONTAINS, evaluation.concept, evaluation.value)
 
 
-def _region(relation: str, region: Region, template: str) -> Dataset:
-    """Return a region's coordinates: those that were read, where it has them, else its points."""
+def region_item(relation: str, region: Region, template: str = "1501") -> Dataset:
+    """Return a region's coordinates: those that were read, where it has them, else its points.
+
+    Raises
+    ------
+    ExportError
+        It has neither an image nor a place.
+    """
     surface = template == "1411" and not _in_image(region)
     by_template = {"1410": concepts.IMAGE_REGION, "1411": _SURFACE if surface else concepts.IMAGE_REGION}
     # What a number was inferred from needs no name (TID 320); children of a group do.
@@ -293,6 +309,11 @@ def _frame_of_reference(region: Region) -> str:
 
 
 # --- Measurements (TID 300) ------------------------------------------------------------------------------------------
+
+
+def measurement_item(measurement: Measurement) -> Dataset:
+    """Return a number by itself (TID 300), without what it was inferred from."""
+    return _number(measurement, list(_modifiers(measurement)))
 
 
 def _measurement(measurement: Measurement, group: Group) -> Dataset:
@@ -320,13 +341,13 @@ def _modifiers(measurement: Measurement) -> Items:
     yield from _method(measurement.method)
     if measurement.derivation is not None:
         yield items.code(HAS_CONCEPT_MOD, concepts.DERIVATION, measurement.derivation)
-    yield from _sites(measurement.sites)
+    yield from site_items(measurement.sites)
     yield from _algorithm(measurement.algorithm)
 
 
 def _coordinates(measurement: Measurement, group: Group) -> Items:
     known = [group.regions[number] for number in measurement.regions if 0 <= number < len(group.regions)]
-    return (_region(INFERRED_FROM, region, "1501") for region in known)
+    return (region_item(INFERRED_FROM, region, "1501") for region in known)
 
 
 # --- Parts of several templates --------------------------------------------------------------------------------------
@@ -337,7 +358,8 @@ def _method(method: Code | None) -> Items:
         yield items.code(HAS_CONCEPT_MOD, concepts.MEASUREMENT_METHOD, method)
 
 
-def _sites(sites: Iterable[Site]) -> Items:
+def site_items(sites: Iterable[Site]) -> Items:
+    """Yield sites with their sides and modifiers."""
     for site in sites:
         below = [(concepts.TOPOGRAPHICAL_MODIFIER, modifier) for modifier in site.modifiers]
         if site.laterality is not None:

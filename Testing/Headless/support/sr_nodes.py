@@ -85,7 +85,7 @@ def assert_says(group: Group, said: ExpectedGroup) -> None:
         for points in wanted.points:
             regions = [group.regions[number].points for number in one.regions]
             assert any(found is not None and np.abs(found - points).max() < TOLERANCE_MM for found in regions)
-    purpose = ("130400", "DCM")  # Geometric purpose of region: a row of its own in TID 1410, a statement like others here
+    purpose = ("130400", "DCM")  # Geometric purpose of region, a row of its own in TID 1410: a statement like others
     evaluations = [pair(one.concept) for one in group.evaluations]
     assert [one for one in evaluations if one != purpose] == [one[0] for one in said.evaluations]
     assert [

@@ -1,0 +1,296 @@
+"""From nodes to files: the export half of the kind."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydicom.dataset import Dataset
+
+from dicombridge.errors import ExportError
+from dicombridge.output.files import Job, write_file, write_together
+from dicombridge.output.header import NewObject, apply_keywords, new_header, record_predecessor, split_options
+from dicombridge.part10 import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+from dicombridge.progress import Progress, silent
+from dicombridge.references import Reference, references_of
+from dicombridge.report.content import content_of_text
+from dicombridge.report.contents import ContentOptions, Contents, contents_of, report_table_of
+from dicombridge.report.editing import EditedDocument
+from dicombridge.report.evidence import evidence_items, referenced_instances
+from dicombridge.report.groups import Group, Observer
+from dicombridge.report.kept import REPORT_ROLE, kept_groups
+from dicombridge.report.placement import place_regions
+from dicombridge.report.recognizing import recognized_groups
+from dicombridge.report.template import PROFILES, group_items, measurement_report
+from dicombridge.shadow import HEADER_ATTRIBUTE
+
+if TYPE_CHECKING:
+    from dicombridge.database import Database
+
+__all__ = ["export"]
+
+_log = logging.getLogger(__name__)
+
+COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
+_CANNOT_HOLD = {
+    "1.2.840.10008.5.1.4.1.1.88.11": frozenset({"NUM", "SCOORD", "SCOORD3D", "TCOORD"}),  # Basic Text SR
+    "1.2.840.10008.5.1.4.1.1.88.22": frozenset({"SCOORD3D"}),  # Enhanced SR
+    "1.2.840.10008.5.1.4.1.1.88.33": frozenset({"SCOORD3D"}),  # Comprehensive SR
+}
+"""Value types that a class has not; a document that holds one becomes a Comprehensive 3D SR (PS3.3 A.35.13)."""
+COORDINATES = ("patient", "image")
+OWN_OPTIONS = ("source", "profile", "coordinates", "observer", "segmentation", "volume")
+NOT_OPTIONS = ("ContentSequence", "ValueType", "ConceptNameCodeSequence", "ContentTemplateSequence", "Modality")
+ROOT = ("ValueType", "ConceptNameCodeSequence", "ContinuityOfContent", "ContentTemplateSequence", "ContentSequence")
+RENEWED = (
+    "ContentDate",
+    "ContentTime",
+    "CurrentRequestedProcedureEvidenceSequence",
+    "VerifyingObserverSequence",
+    "VerificationFlag",
+    "PreliminaryFlag",
+    "IdenticalDocumentsSequence",
+)
+"""What does not hold for an edited document; who verified the one that was loaded did not see this one."""
+LONGEST_SHORT = 65534
+"""Bytes of a value of VR FL in explicit VR (PS3.5 7.1.2)."""
+
+
+def export(
+    nodes: Sequence[Any],
+    directory: Path,
+    database: Database | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> list[Path]:
+    """Write markups, segmentations and tables of measurements as TID 1500 reports (PS3.16), Comprehensive 3D SR.
+
+    Parameters
+    ----------
+    nodes
+        Markups of any shape, one measurement group each (of a point list, each point); segmentations, and tables of
+        Segment Statistics; the table of a report that was loaded stands for the whole report. What was loaded from one
+        report is written to one, and what is new to the first of them. Parent transforms are applied.
+    directory
+        Where to write; made if it does not exist. Nothing is left there where anything fails.
+    database
+        Where images and segmentations are looked up; may be None.
+    progress
+        Called with a fraction (0 to 1) and a message.
+    source
+        The images that new shapes belong to: a Series Instance UID of the database, paths of image files or a folder,
+        or a volume node. By default the volume that they were drawn on.
+    profile
+        ``"standard"``, or ``"ohif"`` for what OHIF and Cornerstone3D take up for editing; it has coordinates in images.
+    coordinates
+        ``"patient"`` (SCOORD3D), or ``"image"``: columns and rows of the slice in which a shape lies, where it does
+        (SCOORD). By default loaded regions stay what they were, and new ones are in patient coordinates.
+    observer
+        Name of the person who measured, as PN.
+    segmentation
+        File of the DICOM segmentation that a segmentation node was written to, where it was not loaded from one.
+    volume
+        Volume node that segments are measured in, where no table is given.
+    **options
+        Attributes of the new object by DICOM keyword; the last word.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    ExportError
+        The nodes cannot be written as asked; nothing was written.
+    """
+    own, keywords = split_options(options, OWN_OPTIONS, NOT_OPTIONS)
+    _check(own)
+    jobs = [_job(group, database, own, keywords) for group in _by_report(nodes)]
+    return write_together(directory, jobs, progress)
+
+
+def _check(own: dict[str, Any]) -> None:
+    own["profile"] = own.get("profile") or PROFILES[0]
+    own["coordinates"] = own.get("coordinates") or None
+    for name, allowed in (("profile", PROFILES), ("coordinates", (None, *COORDINATES))):
+        if own[name] not in allowed:
+            known = ", ".join(filter(None, allowed))
+            raise ExportError(f"{name}={own[name]!r} is not known; there are: {known}.")
+
+
+def _by_report(nodes: Sequence[Any]) -> list[list[Any]]:
+    """Return the nodes of each document: by the report that they were loaded from, new ones in the first."""
+    groups: dict[str, list[Any]] = {}
+    new = []
+    for node in nodes:
+        uid = _report_uid(node)
+        if uid:
+            groups.setdefault(uid, []).append(node)
+        else:
+            new.append(node)
+    if not groups and not new:
+        raise ExportError("There is no node to export as a structured report.")
+    if new:
+        groups.setdefault(next(iter(groups), "new"), []).extend(new)
+    return list(groups.values())
+
+
+def _report_uid(node: Any) -> str:
+    """Return the SOP Instance UID of the report that a node shows."""
+    main = node.GetNodeReference(REPORT_ROLE)
+    if main is not None:
+        return str(main.GetAttribute("DICOM.instanceUIDs") or "")
+    kept = kept_groups(node)
+    if kept is not None:
+        return kept.report
+    is_report = node.GetAttribute("DICOMBridge.Kind") == "SR" and node.IsA("vtkMRMLTableNode")
+    return str(node.GetAttribute("DICOM.instanceUIDs") or "") if is_report else ""
+
+
+def _job(nodes: Sequence[Any], database: Database | None, own: Mapping[str, Any], keywords: Mapping[str, Any]) -> Job:
+    """Return what prepares one file."""
+
+    def prepare(progress: Progress | None) -> tuple[str, Callable[[Path], None]]:
+        tell = progress or silent
+        tell(0.0, "Collecting measurements")
+        before = _groups_of_document(nodes, database)
+        options = ContentOptions(own["coordinates"], own["profile"], own.get("segmentation"), before)
+        contents = contents_of(nodes, database, own.get("source"), options)
+        tell(0.5, f"Describing {len(contents.groups)} groups")
+        dataset = _dataset(contents, before, database, own, keywords)
+        for warning in dict.fromkeys(contents.warnings):
+            _log.warning("%s", warning)
+
+        def write(path: Path) -> None:
+            tell(0.9, "Writing")
+            write_file(path, dataset, _transfer_syntax(dataset))
+
+        return f"SR_{dataset.SOPInstanceUID}.dcm", write
+
+    return prepare
+
+
+def _groups_of_document(nodes: Sequence[Any], database: Database | None) -> list[Group]:
+    """Return the groups of the report that nodes come from, as the document says them; none for a new one."""
+    table = next(filter(None, map(report_table_of, nodes)), None)
+    root = content_of_text(str(table.GetAttribute(HEADER_ATTRIBUTE) or "")) if table is not None else None
+    groups = recognized_groups(root) if root is not None else []
+    place_regions(groups, database)  # what has no place now had none when it was loaded, and that was said then
+    return groups
+
+
+def _dataset(
+    contents: Contents,
+    before: Sequence[Group],
+    database: Database | None,
+    own: Mapping[str, Any],
+    keywords: Mapping[str, Any],
+) -> Dataset:
+    kept = contents.kept
+    edited = kept is not None and bool(before)
+    root = _edited(contents, before, own) if edited else _new(contents, own)
+    _repair(root)
+    sop_class = _sop_class(root, kept)
+    new = NewObject(sop_class, "SR", "Measurement report", contents.name)
+    dataset = new_header(new, contents.source.header, _without_content(kept), contents.attributes, RENEWED)
+    for keyword in ROOT:
+        if keyword in root:
+            dataset[keyword] = root[keyword]
+    dataset.CompletionFlag = str(dataset.get("CompletionFlag") or "COMPLETE")
+    dataset.VerificationFlag = "UNVERIFIED"
+    for keyword in ("ReferencedPerformedProcedureStepSequence", "PerformedProcedureCodeSequence"):
+        if keyword not in dataset:
+            setattr(dataset, keyword, [])
+    known = [*(references_of(_without_content(kept) or Dataset())), *contents.source.references, *_images(contents)]
+    evidence = evidence_items(referenced_instances(root), known, database, str(dataset.StudyInstanceUID))
+    if evidence:
+        dataset.CurrentRequestedProcedureEvidenceSequence = evidence
+    record_predecessor(dataset, kept)
+    apply_keywords(dataset, keywords)
+    return dataset
+
+
+def _new(contents: Contents, own: Mapping[str, Any]) -> Dataset:
+    observers = [Observer(str(own["observer"]))] if own.get("observer") else []
+    images = dict.fromkeys(
+        one for group in contents.groups for region in group.regions for one in region.images if region.images
+    )
+    return measurement_report(contents.groups, observers=observers, library=list(images), profile=own["profile"])
+
+
+def _edited(contents: Contents, before: Sequence[Group], own: Mapping[str, Any]) -> Dataset:
+    """Return the loaded document with the groups as they are now."""
+    document = EditedDocument(deepcopy(contents.kept))
+    loaded = {group.position: group for group in before}
+    now = [group for group in contents.groups if group.position in loaded]
+    document.keep_only(before, {group.position for group in now})
+    for group in now:
+        document.change(group, loaded[group.position])
+    new = [group for group in contents.groups if group.position not in loaded]
+    document.add([item for group in new for item in group_items(group, own["profile"])])
+    return document.finish()
+
+
+def _without_content(dataset: Dataset | None) -> Dataset | None:
+    if dataset is None:
+        return None
+    alone = Dataset()
+    for element in dataset:
+        if element.keyword not in ROOT:
+            alone.add(element)
+    return alone
+
+
+def _sop_class(root: Dataset, kept: Dataset | None) -> str:
+    """Return the class of the document: that which it had, where that can hold what is in it now (PS3.3 A.35)."""
+    before = str(kept.get("SOPClassUID") or "") if kept is not None else ""
+    types = {str(item.get("ValueType") or "") for item in _items(root)}
+    if before and types.isdisjoint(_CANNOT_HOLD.get(before, ())):
+        return before
+    return COMPREHENSIVE_3D_SR
+
+
+def _repair(root: Dataset) -> None:
+    """Give codes the meaning that the standard demands, where a loaded document has none."""
+    for item in _items(root):
+        measured = item.get("MeasuredValueSequence") or ()
+        holders = [(item, "ConceptNameCodeSequence"), (item, "ConceptCodeSequence")]
+        holders += [(one, "MeasurementUnitsCodeSequence") for one in measured]
+        for holder, keyword in holders:
+            for code in holder.get(keyword) or ():
+                if not code.get("CodeMeaning") and (code.get("CodeValue") or code.get("LongCodeValue")):
+                    code.CodeMeaning = str(code.get("CodeValue") or code.get("LongCodeValue"))[:64]
+
+
+def _items(root: Dataset) -> list[Dataset]:
+    found, waiting = [], [root]
+    while waiting:
+        item = waiting.pop()
+        found.append(item)
+        waiting.extend(item.get("ContentSequence") or ())
+    return found
+
+
+def _images(contents: Contents) -> list[Reference]:
+    """Return the source images with their series."""
+    grid, header = contents.source.grid, contents.source.header
+    if grid is None or header is None:
+        return []
+    study = str(header.get("StudyInstanceUID") or "")
+    return [
+        Reference(uid, grid.sop_class_uid, contents.source.series_instance_uid, study)
+        for uid in dict.fromkeys(grid.instance_uids)
+        if uid
+    ]
+
+
+def _transfer_syntax(dataset: Dataset) -> str:
+    """Return explicit VR, or implicit VR where coordinates are longer than explicit VR has room for."""
+    for item in _items(dataset):
+        data = item.get("GraphicData")
+        if data is not None and 4 * len(data) > LONGEST_SHORT:
+            return IMPLICIT_VR_LITTLE_ENDIAN
+    return EXPLICIT_VR_LITTLE_ENDIAN
