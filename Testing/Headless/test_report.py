@@ -13,6 +13,7 @@ from support.sr_objects import CASES
 from support.sr_odd import ODD
 
 import dicombridge
+import dicombridge.report
 from dicombridge.report.reading import read_report
 
 REPORTS = {**CASES, **ODD}
@@ -81,6 +82,15 @@ def test_nodes_refer_to_each_other_and_lie_in_a_folder(tmp_path: Path) -> None:
     assert hierarchy.GetItemName(folder) == table.GetName()
     assert hierarchy.GetItemLevel(hierarchy.GetItemParent(folder)) == "Study"
     assert hierarchy.GetItemUID(hierarchy.GetItemParent(folder), "DICOM") == expected.images.study
+
+
+def test_a_row_leads_to_its_markups(tmp_path: Path) -> None:
+    path, _ = ODD["bidirectional"](tmp_path)
+    nodes, _ = loaded(path, tmp_path)
+    (number,) = column_of(nodes[0], "Group")
+    assert dicombridge.report.nodes_of_group(nodes[0], number) == markups_of(nodes)
+    assert len(markups_of(nodes)) == 2
+    assert dicombridge.report.nodes_of_group(nodes[0], number + 1) == []
 
 
 def test_without_images_the_table_loads_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

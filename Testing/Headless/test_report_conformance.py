@@ -16,8 +16,6 @@ from support.sr_templates import write_large
 
 from dicombridge.report.kept import group_values, kept_groups
 
-ONLY_READ = "is read, but no report that this library writes"
-
 
 def written(name: str) -> Any:
     """Return what writes a case into a folder: the report alone, its images beside that folder."""
@@ -78,13 +76,19 @@ class TestReportUnderTransforms(KindConformance):
         Example("in-space", make=written("planar in space"), damages=""),
         Example("volumetric", make=written("volumetric"), damages=""),
     )
+    test_damage = None  # type: ignore[assignment]  # the same files are damaged above
 
     def values(self, nodes: Sequence[Any]) -> Any:
         return [node.GetClassName() for node in nodes]
 
     def places(self, nodes: Sequence[Any]) -> Any:
-        """Centres of all shapes, because the points of a circle begin elsewhere once it was turned."""
-        return np.array([lps_points(node).mean(axis=0) for node in markups_of(nodes)])
+        """Points of lists, and centres of shapes, because the points of a circle begin elsewhere once it was turned."""
+        return np.concatenate(
+            [
+                lps_points(node) if node.IsA("vtkMRMLMarkupsFiducialNode") else lps_points(node).mean(axis=0)[None]
+                for node in markups_of(nodes)
+            ]
+        )
 
     def write_large(self, folder: Path, size: int) -> None:
         write_large(folder, size)

@@ -223,27 +223,33 @@ def test_contours(scene: Any, tmp_path: Path, bend: Bend) -> None:
 MARKS = np.array([[1.5, -20.25, 3.0], [-12.0, 7.0, -9.5], [30.0, 2.0, 11.0]])
 
 
-@pytest.mark.parametrize("kind", ["RTSTRUCT", "FID"])
+@pytest.mark.parametrize("kind", ["RTSTRUCT", "FID", "SR"])
 def test_markups(scene: Any, tmp_path: Path, bend: Bend, kind: str) -> None:
     node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Marks")
     for point in MARKS * FLIP:
         node.AddControlPoint(*point)
     bend.applied_to(node)
     dataset = pydicom.dcmread(exported(node, kind, tmp_path))
-    if kind == "FID":
-        marks = [mark for one in dataset.FiducialSetSequence for mark in one.FiducialSequence]
-        found = np.concatenate([np.array(mark.ContourData, dtype=float).reshape(-1, 3) for mark in marks])
+    if kind in ("FID", "SR"):
+        found = points_in(dataset)
     else:
         found = contour_points(tmp_path / "out" / f"RTSTRUCT_{dataset.SOPInstanceUID}.dcm")
-    assert np.abs(found - bend.there(MARKS)).max() < 1e-4
+    assert np.abs(found - bend.there(MARKS)).max() < 1e-4  # an SCOORD3D has single floats
     places = [[node.GetNthControlPointPosition(number)[axis] for axis in range(3)] for number in range(3)]
     assert np.array_equal(np.array(places), MARKS * FLIP)  # the node itself is as it was
+
+
+def points_in(dataset: Any) -> Points:
+    """LPS of all fiducials, or of all coordinates in space, in the order of the file."""
+    names = ("ContourData", "GraphicData")
+    data = [np.array(one.value, dtype=float) for one in dataset.iterall() if one.keyword in names]
+    return np.concatenate([one.reshape(-1, 3) for one in data])
 
 
 # --- Below a registration ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["SEG", "RTSTRUCT", "PM", "RTDOSE", "FID"])
+@pytest.mark.parametrize("kind", ["SEG", "RTSTRUCT", "PM", "RTDOSE", "FID", "SR"])
 @pytest.mark.parametrize("with_fixed", [True, False], ids=["fixed-in-scene", "frame-only"])
 def test_below_a_registration_it_lies_in_the_registered_frame(tmp_path: Path, kind: str, with_fixed: bool) -> None:
     """New coordinates under the old Frame of Reference UID would be a place that nobody meant."""
@@ -263,8 +269,8 @@ def test_below_a_registration_it_lies_in_the_registered_frame(tmp_path: Path, ki
     lps = lps_of_volume(image)
     k, j, i = np.nonzero(small_mask(image))
     box = (lps @ np.stack([i, j, k, np.ones_like(i)]))[:3].T.mean(axis=0)
-    expected = applied(TILT, np.array([MARK if kind == "FID" else box]))[0]
-    tolerance = {"FID": 1e-4, "RTSTRUCT": 1.0}.get(kind, 0.5)  # mm; voxels are of 3 x 4 x 5 mm
+    expected = applied(TILT, np.array([MARK if kind in ("FID", "SR") else box]))[0]
+    tolerance = {"FID": 1e-4, "SR": 1e-4, "RTSTRUCT": 1.0}.get(kind, 0.5)  # mm; voxels are of 3 x 4 x 5 mm
     assert np.abs(centre_of_file(path, kind) - expected).max() < tolerance
 
 
@@ -276,8 +282,7 @@ def centre_of_file(path: Path, kind: str) -> Points:
         values, places = placed_voxels(path)
         points = places[values > 0.5 * values.max()]
     else:
-        contours = [element.value for element in pydicom.dcmread(path).iterall() if element.keyword == "ContourData"]
-        points = np.concatenate([np.array(one, dtype=float).reshape(-1, 3) for one in contours])
+        points = points_in(pydicom.dcmread(path))
         points = np.stack([points.min(axis=0), points.max(axis=0)])  # points of contours are not evenly spread
     return np.asarray(points.mean(axis=0))
 
@@ -304,7 +309,7 @@ def made_on(study: Study, image: Any, kind: str) -> Any:
         node = segmentation_node(study.scene, {"Box": small_mask(image) == 1}, lps)
         node.SetReferenceImageGeometryParameterFromVolumeNode(image)
         return node
-    if kind == "FID":
+    if kind in ("FID", "SR"):
         node = study.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Marks")
         node.AddControlPoint(*(MARK * FLIP))
         node.SetAndObserveNodeReferenceID("referenceImageGeometryRef", image.GetID())

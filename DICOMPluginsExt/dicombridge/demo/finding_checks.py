@@ -36,6 +36,7 @@ _EXACT_MM = 1e-4
 """Coordinates are written with 24 bits (VR FL)."""
 _TRACKING_IDENTIFIER = "112039"
 _MEASUREMENT_GROUP = "125007"
+_CENTRE = "111010"
 
 
 def compare_report(row: Row, tour: Tour) -> None:
@@ -61,20 +62,38 @@ def compare_report_exported(row: Row, tour: Tour) -> None:
 
 
 def compare_report_for_ohif(row: Row, tour: Tour) -> None:
-    """Shapes as OHIF edits them: every group is of one of its tools, and lies on an image."""
+    """Shapes as OHIF edits them, drawn anew: every group is of one of its tools, lies on an image, and is measured."""
     from pydicom import dcmread
 
     truth = tour.study.report
-    shapes = markups_of(tour.nodes_of(truth.file))
+    scene = dicombridge.new_scene()
+    shapes = [_drawn_again(scene, node) for node in markups_of(tour.nodes_of(truth.file))]
     folder = tour.directory / "exported" / "report_ohif"
-    (path,) = dicombridge.export(shapes, folder, kind="SR", database=tour.database, profile="ohif")
+    (path,) = dicombridge.export(
+        shapes, folder, kind="SR", database=tour.database, profile="ohif", source=truth.source.uid
+    )
     groups = [item for item in _items(dcmread(path)) if _concept(item) == _MEASUREMENT_GROUP]
     shown = [one for one in groups if any(item.ValueType == "SCOORD" for item in _items(one))]
     tools = [item.TextValue for one in shown for item in one.ContentSequence if _concept(item) == _TRACKING_IDENTIFIER]
+    # The first number of a group is the one that its tool is for; a point has none.
+    numbers = [next(item for item in _items(one) if item.ValueType == "NUM") for one in groups]
+    values = [float(one.MeasuredValueSequence[0].NumericValue) for one in numbers if _concept(one) != _CENTRE]
+    expected = [quantity.value for one in truth.findings if one.outlines for quantity in one.quantities]
     row.segments = len(groups)
-    row.checks["pydicom"] = len(tools) == len(groups) == sum(bool(one.outlines) for one in truth.findings) and all(
+    row.checks["truth"] = len(values) == len(expected) and bool(np.allclose(values, expected, rtol=1e-5))
+    row.checks["pydicom"] = len(tools) == len(groups) == sum(len(one.outlines) for one in truth.findings) and all(
         tool.startswith("Cornerstone3DTools@") for tool in tools
     )
+
+
+def _drawn_again(scene: Any, node: Any) -> Any:
+    """Return a markup of the same shape that knows of no report, as if somebody had drawn it in Slicer."""
+    copy = scene.AddNewNodeByClass(node.GetClassName(), node.GetName())
+    for number in range(node.GetNumberOfControlPoints()):
+        copy.AddControlPoint(*node.GetNthControlPointPositionWorld(number))
+    if node.IsA("vtkMRMLMarkupsCurveNode"):
+        copy.SetCurveType(node.GetCurveType())
+    return copy
 
 
 def compare_key_slices(row: Row, tour: Tour) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 import dicombridge
 from dicombridge import preview
-from dicombridge.demo import comparison, motion_checks, quantity_checks, treatment_checks
+from dicombridge.demo import comparison, finding_checks, motion_checks, quantity_checks, treatment_checks
 from dicombridge.demo.phantom import PhantomSeries, Truth, write_study
 from dicombridge.errors import DicomBridgeError
 
@@ -92,6 +92,7 @@ class Tour:
         self._check_quantities()
         self._check_treatment()
         self._check_motion()
+        self._check_findings()
         self._check(Row("Scene, saved and read again", "MRB"), self._compare_scene)
         for name in _PYDICOM_FILES:
             self._check(Row(f"pydicom's {name}", "BINARY"), self._compare_pydicom, name)
@@ -125,6 +126,16 @@ class Tour:
             ("CT moved, registered", "REG", motion_checks.compare_registration),
             ("Registration, exported", "REG", motion_checks.compare_registration_exported),
             ("CT breathed out, registered", "DEFORM", motion_checks.compare_deformation),
+        )
+        for name, kind, compare in checks:
+            self._check(Row(name, kind), compare, self)
+
+    def _check_findings(self) -> None:
+        checks: tuple[tuple[str, str, Callable[..., None]], ...] = (
+            ("Report", "SR", finding_checks.compare_report),
+            ("Report, exported", "SR", finding_checks.compare_report_exported),
+            ("Report for OHIF", "SR", finding_checks.compare_report_for_ohif),
+            ("Key slices", "KOS", finding_checks.compare_key_slices),
         )
         for name, kind, compare in checks:
             self._check(Row(name, kind), compare, self)
@@ -262,6 +273,8 @@ class Tour:
         }
         for name, nodes in pictures.items():
             self._draw(nodes, name)
+        markups = finding_checks.markups_of(self._nodes_or_none(study.report.file))
+        self._draw([*self._loaded(study.ct.uid), *markups], "findings", views=("axial",))
         self.files += motion_checks.draw_motion(self)
 
     def _loaded(self, key: str) -> list[Any]:

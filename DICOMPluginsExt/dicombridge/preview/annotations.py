@@ -94,7 +94,7 @@ def draw_marks(draw: Any, subject: Subject, plane: Plane) -> list[Label]:
             draw.line((column - _ARM, row, column + _ARM, row), fill=fill, width=width)
             draw.line((column, row - _ARM, column, row + _ARM), fill=fill, width=width)
         text = "\n".join(filter(None, dict.fromkeys(texts)))
-        labels.append(Label(text, colour, (column - 2, row - 2, column + 2, row + 2)))
+        labels.append(Label(text, colour, (column - _ARM, row - _ARM, column + _ARM, row + _ARM)))
     return labels
 
 

@@ -19,6 +19,7 @@ markup_regions     markups -> regions
 image_coordinates  patient coordinates -> columns and rows of the image in which a region lies
 statistics         segments -> groups with their numbers
 contents           nodes -> groups that can be written
+regrouping         the nodes of one group -> that group
 items              content items as datasets
 template           groups -> content of a measurement report
 cornerstone        the same, as viewers of Cornerstone3D take it up
@@ -32,6 +33,7 @@ from __future__ import annotations
 
 from dicombridge.report.examine import examine
 from dicombridge.report.exporting import export
+from dicombridge.report.kept import nodes_of_group
 from dicombridge.report.loading import load
 
-__all__ = ["examine", "export", "load"]
+__all__ = ["examine", "export", "load", "nodes_of_group"]

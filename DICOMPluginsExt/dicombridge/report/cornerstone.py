@@ -178,14 +178,13 @@ def _renamed(group: Group) -> Group:
 
 
 def _is_rectangle(region: Region) -> bool:
-    """Whether a contour has four corners and diagonals that are equal and halve each other."""
+    """Whether a contour has four corners, and sides along columns and rows: the tool takes its area for that."""
     data = _opened(_data(region))
     if region.type not in ("POLYLINE", "POLYGON") or len(data) != 4 or not _is_closed(region):
         return False
-    size = float(np.ptp(data, axis=0).max())
-    halved = np.allclose(data[0] + data[2], data[1] + data[3], rtol=0, atol=1e-3 * size)
-    one, other = (math.dist(data[i], data[i + 2]) for i in (0, 1))
-    return bool(halved) and math.isclose(one, other, rel_tol=1e-3)
+    sides = np.abs(np.roll(data, -1, axis=0) - data)
+    along = sides > 1e-3 * sides.max()
+    return bool((along.sum(axis=1) == 1).all() and (along[0] != along[1]).all())
 
 
 def _is_closed(region: Region) -> bool:

@@ -4,8 +4,9 @@
 Graphic Type         drawn as
 ===================  ================================================================================================
 POINT, MULTIPOINT    point list
-POLYLINE, POLYGON    line (2 points), angle (3 points that a measurement calls an angle), closed curve (every POLYGON,
-                     where the last point is the first one, and four corners of a rectangle), else open curve
+POLYLINE, POLYGON    line (2 points), angle (3 points that a measurement calls an angle, or 4 with the vertex twice),
+                     closed curve (every POLYGON, where the last point is the first one, and four corners of a
+                     rectangle), else open curve
 CIRCLE, ELLIPSE      closed curve through 32 points: c + a cos(2 pi k / 32) + b sin(2 pi k / 32), from which centre and
                      axes follow exactly, after any linear transform too
 ELLIPSOID            ROI box around it, along its axes
@@ -81,6 +82,8 @@ def drawing_of(region: Region) -> Drawing | None:
         return Drawing(MODEL, points)
     if region.type in ("POINT", "MULTIPOINT") or len(points) == 1:
         return Drawing(CLOUD, points)
+    if region.is_angle and len(points) in (3, 4):
+        return Drawing(ANGLE, points[[0, 1, -1]])
     closed = len(points) > 3 and np.array_equal(points[0], points[-1])
     if closed or (region.type == "POLYGON" and len(points) > 2):
         return Drawing(CLOSED, points[:-1] if closed else points)
@@ -88,7 +91,7 @@ def drawing_of(region: Region) -> Drawing | None:
         return Drawing(CLOSED, points)  # four corners of a box: nobody measures three of its sides
     if len(points) == 2:
         return Drawing(LINE, points)
-    return Drawing(ANGLE if region.is_angle and len(points) == 3 else CURVE, points)
+    return Drawing(CURVE, points)
 
 
 def _is_rectangle(points: NDArray[np.float64]) -> bool:

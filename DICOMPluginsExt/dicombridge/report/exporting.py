@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -55,6 +56,8 @@ RENEWED = (
     "IdenticalDocumentsSequence",
 )
 """What does not hold for an edited document; who verified the one that was loaded did not see this one."""
+MOST_NAMES = 10
+"""Nodes that a warning names."""
 LONGEST_SHORT = 65534
 """Bytes of a value of VR FL in explicit VR (PS3.5 7.1.2)."""
 
@@ -161,7 +164,7 @@ def _job(nodes: Sequence[Any], database: Database | None, own: Mapping[str, Any]
         contents = contents_of(nodes, database, own.get("source"), options)
         tell(0.5, f"Describing {len(contents.groups)} groups")
         dataset = _dataset(contents, before, database, own, keywords)
-        for warning in dict.fromkeys(contents.warnings):
+        for warning in _together(contents.warnings):
             _log.warning("%s", warning)
 
         def write(path: Path) -> None:
@@ -171,6 +174,19 @@ def _job(nodes: Sequence[Any], database: Database | None, own: Mapping[str, Any]
         return f"SR_{dataset.SOPInstanceUID}.dcm", write
 
     return prepare
+
+
+def _together(warnings: Sequence[str]) -> list[str]:
+    """Return warnings, those that differ only in the node that they begin with as one."""
+    names: dict[str, list[str]] = {}
+    for warning in dict.fromkeys(warnings):
+        found = re.match(r"'[^']*'|\"[^\"]*\"", warning)
+        name = found[0] if found else ""
+        names.setdefault(warning[len(name) :], []).append(name)
+    return [
+        ", ".join(ones[:MOST_NAMES]) + (f" and {len(ones) - MOST_NAMES} more" if len(ones) > MOST_NAMES else "") + said
+        for said, ones in names.items()
+    ]
 
 
 def _groups_of_document(nodes: Sequence[Any], database: Database | None) -> list[Group]:

@@ -125,7 +125,7 @@ class Region:
     purpose
         Concept Name of its item: Image Region, Volume Surface, ...; None where it has none.
     is_angle
-        Whether its three points are an angle.
+        Whether its three points are an angle; of four, the two in the middle are both the vertex.
     normal
         Unit normal (LPS) of the image in which it lies: a circle is given by two points, which have no plane.
     position

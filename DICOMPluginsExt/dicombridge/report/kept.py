@@ -34,6 +34,7 @@ __all__ = [
     "group_values",
     "kept_groups",
     "kept_text",
+    "nodes_of_group",
 ]
 
 GROUP_ATTRIBUTE = "DICOMBridge.MeasurementGroup"
@@ -83,6 +84,24 @@ def kept_groups(node: Any) -> KeptGroups | None:
         return KeptGroups(str(values["report"]), groups, tuple(int(one) for one in values.get("regions", (0,))))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def nodes_of_group(table: Any, number: int) -> list[Any]:
+    """Return the markups that show a group of a loaded report: what a row of its table is about.
+
+    Parameters
+    ----------
+    table
+        Main table of the report.
+    number
+        The row's value in the column ``Group``.
+    """
+    count = table.GetNumberOfNodeReferences(MARKUPS_ROLE)
+    nodes = [table.GetNthNodeReference(MARKUPS_ROLE, place) for place in range(count)]
+    kept = [(node, kept_groups(node)) for node in nodes if node is not None]
+    return [
+        node for node, one in kept if one is not None and any(group.number == number for group in one.groups.values())
+    ]
 
 
 # --- Values <-> JSON -------------------------------------------------------------------------------------------------

@@ -40,6 +40,8 @@ _OBSERVER = {
     key(concepts.DEVICE_OBSERVER_MODEL): "model",
     key(concepts.DEVICE_OBSERVER_SERIAL_NUMBER): "serial_number",
 }
+_OF_CORNERSTONE = "99CS3D"
+"""Coding scheme of what cornerstone keeps of an annotation beside its geometry."""
 _LATERALITY = key(concepts.LATERALITY)
 _TOPOGRAPHICAL_MODIFIER = key(concepts.TOPOGRAPHICAL_MODIFIER)
 
@@ -186,7 +188,7 @@ class _Group:
                 measurement.regions = (0,)
         for number, region in enumerate(group.regions):
             about = [one for one in group.measurements if number in one.regions]
-            region.is_angle = region.type == "POLYLINE" and _count(region) == 3 and any(map(_is_angle, about))
+            region.is_angle = _has_arms(region) and any(map(_is_angle, about))
         return group
 
     def _read_loose(self) -> None:
@@ -288,7 +290,7 @@ class _Group:
     def _region_number(self, item: ContentItem) -> int | None:
         """Return which of the group's regions an item is; a new one, where it is no other again."""
         graphic = item.graphic
-        if graphic is None:
+        if graphic is None or _is_of_viewer(item):
             return None
         images = tuple(one for child in item.children for one in child.references)
         for number, known in enumerate(self._group.regions):
@@ -375,8 +377,20 @@ def _is_bearer(item: ContentItem) -> bool:
     return is_one_of(item.concept, (concepts.CENTER,)) and not item.value
 
 
-def _count(region: Region) -> int:
-    return len(region.graphic.data) if region.graphic is not None else 0
+def _is_of_viewer(item: ContentItem) -> bool:
+    """Whether coordinates say how a viewer draws (handles of a spline, place of a label), and not where a finding is.
+
+    They stay in the document; a region of them would be shown as a finding.
+    """
+    return item.concept is not None and item.concept.scheme_designator == _OF_CORNERSTONE
+
+
+def _has_arms(region: Region) -> bool:
+    """Whether a line can be an angle: three points, or two lines that meet, as dcmjs writes the vertex twice."""
+    if region.type != "POLYLINE" or region.graphic is None:
+        return False
+    data = region.graphic.data
+    return len(data) == 3 or (len(data) == 4 and np.array_equal(data[1], data[2]))
 
 
 def _is_angle(measurement: Measurement) -> bool:
