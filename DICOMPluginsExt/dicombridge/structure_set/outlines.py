@@ -171,14 +171,21 @@ def _loops(level: _Runs, upright: _Runs) -> tuple[Integers, Integers]:
     after_level, after_upright = np.empty(len(level.label), np.int64), np.empty(len(upright.label), np.int64)
     after_level[keys(level, level.end, level.bit)] = keys(upright, upright.begin, upright.bit)
     after_upright[keys(upright, upright.end, 1 - upright.bit)] = keys(level, level.begin, level.bit)
-    following = after_upright[after_level].tolist()
+    following = after_upright[after_level]
+    key = level.label * size + level.begin
+    key_before = np.empty_like(key)
+    key_before[following] = key
+    # A loop begins at its top, which is one of the edges that lie higher than those before and after.
+    tops = np.flatnonzero((key <= key[following]) & (key <= key_before))
+    tops = tops[np.argsort(key[tops], kind="stable")]
+    after_that = following.tolist()
     order: list[int] = []
     starts = [0]
-    for first in np.argsort(level.label * size + level.begin, kind="stable").tolist():
+    for first in tops.tolist():
         at = first
-        while (after := following[at]) >= 0:
+        while (after := after_that[at]) >= 0:
             order.append(at)
-            following[at] = -1  # been there
+            after_that[at] = -1  # been there
             at = after
         if len(order) > starts[-1]:
             starts.append(len(order))

@@ -5,12 +5,17 @@ the line between the centres of these two pixels. So, however the points are mov
 the same centres as the outline did, and the mask that a reader makes of it is the same (these are the constrained
 elastic surface nets of S. F. F. Gibson, MICCAI 1998, in a plane). They are moved by a low-pass filter that does not
 shrink (G. Taubin, ICCV 1995), for the volume within a contour shall be that of its pixels.
+
+Points of a level edge move up and down, those of an upright edge sidewards. So where an edge ends, the next point does
+not move in the direction in which those of the edge do, and how these move depends on nothing but the length of their
+edge and the sides to which the way turns at its ends. The moves of all such edges are computed once and looked up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +44,8 @@ ROUNDS = 8
 """Passes of the filter: enough to make straight lines of the stairs of oblique edges."""
 FORTH, BACK = 0.5, -0.53
 """Taubin's factors: what one pass smoothes away below its limit of frequency, the next one brings back."""
+_REACH = 2 * ROUNDS
+"""Points from the end of an edge that what lies beyond it can move: each pass reaches one farther, twice a round."""
 
 CHANNEL = 0.25
 """Height above a row's upper edge, in pixels, at which holes of pixel outlines are joined: between centres of pixels,
@@ -158,21 +165,71 @@ def _inset(outlines: _Joined) -> tuple[Floats, NDArray[np.bool_]]:
 def smooth_paths(outlines: Sequence[tuple[int, Outlines]]) -> Paths:
     """Return smooth paths around the same centres of pixels as the outlines of slices (number, outlines)."""
     all_of = _together(outlines)
-    points, after = all_of.points, following(all_of.starts)
-    step = points[after] - points
-    lengths = np.abs(step).sum(axis=1)
-    first = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    edge = np.repeat(np.arange(len(points)), lengths)
-    along = np.arange(int(first[-1])) - first[edge] + 0.5
-    direction = np.sign(step)[edge]
-    middles = points[edge] + direction * along[:, np.newaxis]
-    starts = first[all_of.starts]
-    moved = _filtered(middles, direction[:, 0] != 0, starts)
+    corners, after = all_of.points, following(all_of.starts)
+    # Edges are level and upright by turns: from every corner the way leads on along one axis, and points move across.
+    way = np.arange(len(corners)) % 2
+    each = np.arange(len(corners))
+    step = corners[after, way] - corners[each, way]
+    lengths, direction = np.abs(step), np.sign(step)
+    first = np.concatenate([[0], np.cumsum(lengths)])
+    edge = np.repeat(each, lengths)
+    place = np.arange(int(first[-1])) - first[edge]
+    # The points of the edges before and after stay half a pixel beside this one, whichever way they turned.
+    before_and_after = np.empty((len(corners), 2), np.int64)
+    before_and_after[after, 0] = -direction
+    before_and_after[:, 1] = direction[after]
+    along = (corners[each, way] + 0.5 * direction)[edge] + direction[edge] * place
+    across = corners[each, 1 - way][edge] + _moves(lengths, before_and_after, edge, place)
+    is_level = (way == 0)[edge]
+    moved = np.stack([np.where(is_level, along, across), np.where(is_level, across, along)], axis=1)
     ends = all_of.edges[:, :2]
-    begin_y, down = points[ends, 1], step[ends, 1] > 0
+    begin_y, down = corners[ends, 1], direction[ends] > 0
     row = all_of.edges[:, 2:]
     links = first[ends] + np.where(down, row - begin_y, begin_y - row - 1)
-    return Paths(moved, starts, all_of.labels, all_of.slices, links, all_of.holes)
+    return Paths(moved, first[all_of.starts], all_of.labels, all_of.slices, links, all_of.holes)
+
+
+def _moves(lengths: Integers, before_and_after: Integers, edge: Integers, place: Integers) -> Floats:
+    """Return how far points move across their edges.
+
+    Parameters
+    ----------
+    lengths
+        Of the edges, in points.
+    before_and_after
+        (edges, 2) on which side of an edge the point before it lies, and the one after it: -1 or 1.
+    edge, place
+        Of each point: its edge, and which point of that it is.
+    """
+    table, starts = _table_of_moves()
+    # All that is farther from the ends than the filter reaches stays where it is, however much of it there is.
+    short = np.minimum(lengths, _REACH + 1 + _REACH)
+    begin = starts[short, (before_and_after[:, 0] + 1) // 2, (before_and_after[:, 1] + 1) // 2]
+    in_table = np.maximum(np.minimum(place, _REACH), place + (short - lengths)[edge])
+    in_table += begin[edge]
+    return table[in_table]
+
+
+@cache
+def _table_of_moves() -> tuple[Floats, Integers]:
+    """Return the moves of all kinds of edges one after the other, and where each begins: by length and sides."""
+    starts = np.zeros((_REACH + 1 + _REACH + 1, 2, 2), np.int64)
+    moves: list[float] = []
+    for length, before, after in np.ndindex(starts.shape):
+        starts[length, before, after] = len(moves)
+        moves += _filtered(length, before - 0.5, after - 0.5).tolist()
+    return np.array(moves), starts
+
+
+def _filtered(length: int, before: float, after: float) -> Floats:
+    """Return how far the points of an edge move; before and after it are points that do not move in this direction."""
+    values = np.zeros(length + 2)
+    values[0], values[-1] = before, after
+    for _ in range(ROUNDS):
+        for factor in (FORTH, BACK):
+            values[1:-1] += factor * (0.5 * (values[:-2] + values[2:]) - values[1:-1])
+        values[1:-1] = np.clip(values[1:-1], -FARTHEST, FARTHEST)
+    return values[1:-1]
 
 
 class _Neighbours:
@@ -192,27 +249,6 @@ class _Neighbours:
         result[:-1] = values[1:]
         result[self._last] = values[self._first]
         return result
-
-
-def _filtered(middles: Floats, level: NDArray[np.bool_], starts: Integers) -> Floats:
-    """Return the middles of edges moved across their edges: up or down from level ones, sidewards from others."""
-    of = _Neighbours(starts)
-    points = [middles[:, axis].copy() for axis in (0, 1)]
-    homes = [values.copy() for values in points]
-    free = [(~level).astype(float), level.astype(float)]  # of each axis: whether a point may move along it
-    for _ in range(ROUNDS):
-        for factor in (FORTH, BACK):
-            for values, is_free in zip(points, free, strict=True):
-                mean = of.before(values)
-                mean += of.after(values)
-                mean *= 0.5
-                mean -= values
-                mean *= is_free
-                mean *= factor
-                values += mean
-        for values, home in zip(points, homes, strict=True):
-            np.clip(values, home - FARTHEST, home + FARTHEST, out=values)
-    return np.stack(points, axis=1)
 
 
 def simplified(paths: Paths, tolerance: float, spacing: Sequence[float]) -> Paths:
