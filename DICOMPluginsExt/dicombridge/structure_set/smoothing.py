@@ -44,8 +44,10 @@ ROUNDS = 8
 """Passes of the filter: enough to make straight lines of the stairs of oblique edges."""
 FORTH, BACK = 0.5, -0.53
 """Taubin's factors: what one pass smoothes away below its limit of frequency, the next one brings back."""
-_REACH = 2 * ROUNDS
+REACH = 2 * ROUNDS
 """Points from the end of an edge that what lies beyond it can move: each pass reaches one farther, twice a round."""
+LONGEST = REACH + 1 + REACH
+"""Points of the longest edge that there is to look up: its ends move without regard of each other."""
 
 FEWEST = 4
 """Points that are left of a loop."""
@@ -171,65 +173,67 @@ def _inset(outlines: _Joined) -> tuple[Floats, NDArray[np.bool_]]:
 def smooth_paths(outlines: Sequence[tuple[int, Outlines]]) -> Paths:
     """Return smooth paths around the same centres of pixels as the outlines of slices (number, outlines)."""
     all_of = _together(outlines)
-    corners, after = all_of.points, following(all_of.starts)
-    # Edges are level and upright by turns: from every corner the way leads on along one axis, and points move across.
-    way = np.arange(len(corners)) % 2
-    each = np.arange(len(corners))
-    step = corners[after, way] - corners[each, way]
+    after = following(all_of.starts)
+    # Edges are level and upright by turns. So are the coordinates along the edge that begins at a corner: x, y, x, y.
+    corners = all_of.points.reshape(-1, 4)
+    along, across = corners[:, ::3].ravel(), corners[:, 1:3].ravel()
+    step = across[after] - along
     lengths, direction = np.abs(step), np.sign(step)
     first = np.concatenate([[0], np.cumsum(lengths)])
-    edge = np.repeat(each, lengths)
+    edge = np.repeat(np.arange(len(lengths)), lengths)
     place = np.arange(int(first[-1])) - first[edge]
-    # The points of the edges before and after stay half a pixel beside this one, whichever way they turned.
-    before_and_after = np.empty((len(corners), 2), np.int64)
-    before_and_after[after, 0] = -direction
-    before_and_after[:, 1] = direction[after]
-    along = (corners[each, way] + 0.5 * direction)[edge] + direction[edge] * place
-    across = corners[each, 1 - way][edge] + _moves(lengths, before_and_after, edge, place)
-    is_level = (way == 0)[edge]
-    moved = np.stack([np.where(is_level, along, across), np.where(is_level, across, along)], axis=1)
+    ahead = (along + 0.5 * direction)[edge] + direction[edge] * place
+    aside = across[edge] + _moves(lengths, _kinds(direction, after), edge, place)
+    is_level = edge % 2 == 0
+    moved = np.stack([np.where(is_level, ahead, aside), np.where(is_level, aside, ahead)], axis=1)
     ends = all_of.edges[:, :2]
-    begin_y, down = corners[ends, 1], direction[ends] > 0
-    row = all_of.edges[:, 2:]
-    links = first[ends] + np.where(down, row - begin_y, begin_y - row - 1)
+    begin, row = along[ends], all_of.edges[:, 2:]
+    links = first[ends] + np.where(direction[ends] > 0, row - begin, begin - row - 1)
     return Paths(moved, first[all_of.starts], all_of.labels, all_of.slices, links, all_of.holes)
 
 
-def _moves(lengths: Integers, before_and_after: Integers, edge: Integers, place: Integers) -> Floats:
+def _kinds(direction: Integers, after: Integers) -> Integers:
+    """Return what kinds of edges there are: on which sides of them the points before and after them lie.
+
+    These are points of the edges before and after, half a pixel from the corner: where the next way leads to, and
+    where the one before came from.
+    """
+    kinds = np.empty_like(direction)
+    kinds[after] = 1 - direction
+    kinds += (1 + direction[after]) // 2
+    return kinds
+
+
+def _moves(lengths: Integers, kinds: Integers, edge: Integers, place: Integers) -> Floats:
     """Return how far points move across their edges.
 
     Parameters
     ----------
-    lengths
-        Of the edges, in points.
-    before_and_after
-        (edges, 2) on which side of an edge the point before it lies, and the one after it: -1 or 1.
+    lengths, kinds
+        Of the edges; the length in points.
     edge, place
         Of each point: its edge, and which point of that it is.
     """
-    table, starts = _table_of_moves()
+    table = _table_of_moves()
     # All that is farther from the ends than the filter reaches stays where it is, however much of it there is.
-    short = np.minimum(lengths, _REACH + 1 + _REACH)
-    begin = starts[short, (before_and_after[:, 0] + 1) // 2, (before_and_after[:, 1] + 1) // 2]
-    in_table = np.maximum(np.minimum(place, _REACH), place + (short - lengths)[edge])
+    short = np.minimum(lengths, LONGEST)
+    begin = kinds * table.shape[1] + short * (short - 1) // 2
+    in_table = np.maximum(np.minimum(place, REACH), place + (short - lengths)[edge])
     in_table += begin[edge]
-    return table[in_table]
+    return table.ravel()[in_table]
 
 
 @cache
-def _table_of_moves() -> tuple[Floats, Integers]:
-    """Return the moves of all kinds of edges one after the other, and where each begins: by length and sides."""
-    starts = np.zeros((_REACH + 1 + _REACH + 1, 2, 2), np.int64)
-    moves: list[float] = []
-    for length, before, after in np.ndindex(starts.shape):
-        starts[length, before, after] = len(moves)
-        moves += _filtered(length, before - 0.5, after - 0.5).tolist()
-    return np.array(moves), starts
+def _table_of_moves() -> Floats:
+    """Return the moves of points, of each kind of edge one row: of an edge of one point, of one of two, and so on."""
+    kinds = np.arange(4)
+    before, after = kinds // 2 - 0.5, kinds % 2 - 0.5
+    return np.concatenate([_filtered(length, before, after) for length in range(1, LONGEST + 1)]).T.copy()
 
 
-def _filtered(length: int, before: float, after: float) -> Floats:
-    """Return how far the points of an edge move; before and after it are points that do not move in this direction."""
-    values = np.zeros(length + 2)
+def _filtered(length: int, before: Floats, after: Floats) -> Floats:
+    """Return how far the points of edges move, [point, edge]; before and after them are points that stay."""
+    values = np.zeros((length + 2, len(before)))
     values[0], values[-1] = before, after
     for _ in range(ROUNDS):
         for factor in (FORTH, BACK):

@@ -63,7 +63,8 @@ def text_of_words(words: Words) -> bytes:
 @cache
 def _tables() -> tuple[Words, Words]:
     """Return the words of whole numbers, after these the same below zero, and of fractions with their backslash."""
-    whole = [str(number) for number in range(_TABLE)]
+    numbers = np.arange(_TABLE)
+    below = (-numbers).astype("S8")
+    below[0] = b"-0"
     fractions = [f".{number:0{DECIMALS}}".rstrip("0.") for number in range(_PARTS)]
-    signed = np.array([*whole, *(f"-{text}" for text in whole)], "S8").view(np.uint64)
-    return signed, text_words(fractions).ravel()
+    return np.concatenate([numbers.astype("S8"), below]).view(np.uint64), text_words(fractions).ravel()
