@@ -226,8 +226,7 @@ def _moves(lengths: Integers, kinds: Integers, edge: Integers, place: Integers) 
 @cache
 def _table_of_moves() -> Floats:
     """Return the moves of points, of each kind of edge one row: of an edge of one point, of one of two, and so on."""
-    kinds = np.arange(4)
-    before, after = kinds // 2 - 0.5, kinds % 2 - 0.5
+    before, after = np.array([-0.5, -0.5, 0.5, 0.5]), np.array([-0.5, 0.5, -0.5, 0.5])
     return np.concatenate([_filtered(length, before, after) for length in range(1, LONGEST + 1)]).T.copy()
 
 
