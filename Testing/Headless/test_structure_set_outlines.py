@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dicombridge.encode import decimal_string
 from dicombridge.structure_set.encoding import PlaneText, contour_texts
 from dicombridge.structure_set.holes import with_keyholes
 from dicombridge.structure_set.outlines import label_outlines
 from dicombridge.structure_set.smoothing import KEEPS_MASK, Paths, pixel_paths, simplified, smooth_paths
+from dicombridge.structure_set.words import number_words, text_of_words
 
 SQUARE = (1.0, 1.0)
 
@@ -104,6 +106,60 @@ def test_smooth_contours_keep_the_volume(radius: float) -> None:
     assert np.abs(off).max() < 0.6
     corners = label_outlines(mask.astype(np.uint8)).points
     assert np.sqrt((off**2).mean()) < 0.6 * np.sqrt(((np.hypot(*(corners - (40.13, 39.79)).T) - radius) ** 2).mean())
+
+
+def filtered(image: NDArray[Any]) -> list[NDArray[np.float64]]:
+    """Loops of the middles of all edges of pixels, each moved by the filter as it is described, pass by pass."""
+    outlines = label_outlines(image)
+    loops = []
+    for begin, end in pairwise(outlines.starts):
+        corners = outlines.points[begin:end]
+        step = np.roll(corners, -1, axis=0) - corners
+        units = [
+            (corner + np.sign(way) * (place + 0.5), way == 0)
+            for corner, way in zip(corners, step, strict=True)
+            for place in range(np.abs(way).sum())
+        ]
+        home, free = (np.array(values, float) for values in zip(*units, strict=True))
+        points = home.copy()
+        for _ in range(8):
+            for factor in (0.5, -0.53):
+                mean = 0.5 * (np.roll(points, 1, axis=0) + np.roll(points, -1, axis=0))
+                points = points + factor * free * (mean - points)
+            points = np.clip(points, home - 0.4, home + 0.4)
+        loops.append(points)
+    return loops
+
+
+@pytest.mark.parametrize("image", [*map(noise, range(4)), noise(4, coarse=5), noise(5, 1, coarse=40), circle(30.0)])
+def test_points_are_looked_up_where_the_filter_moves_them(image: NDArray[Any]) -> None:
+    """Edges of one point and of so many that their ends do not feel each other."""
+    paths = smooth_paths([(0, label_outlines(image.astype(np.uint8)))])
+    expected = filtered(image.astype(np.uint8))
+    assert np.diff(paths.starts).tolist() == [len(loop) for loop in expected]
+    assert np.abs(paths.points - np.concatenate(expected)).max() < 1e-12
+
+
+def test_contours_do_not_depend_on_what_is_drawn_with_them() -> None:
+    images = [noise(seed, coarse=3) for seed in range(3)]
+    together = simplified(smooth_paths([(n, label_outlines(image)) for n, image in enumerate(images)]), 0.2, SQUARE)
+    alone = [simplified(smooth_paths([(n, label_outlines(image))]), 0.2, SQUARE) for n, image in enumerate(images)]
+    assert np.array_equal(together.points, np.concatenate([one.points for one in alone]))
+    assert np.diff(together.starts).tolist() == np.concatenate([np.diff(one.starts) for one in alone]).tolist()
+
+
+def test_numbers_are_written_as_one_by_one() -> None:
+    generator = np.random.default_rng(0)
+    values = np.concatenate(
+        [
+            generator.uniform(-300, 300, 2000),
+            generator.integers(-40, 40, 200) / 8,
+            [0.0, -0.0, 1e-5, -4e-5, 6e-5, -6e-5, 9.99996, -9999.99994, 0.1, -0.0305],
+        ]
+    )
+    for some in (values, np.append(values, [9999.99996]), 1000 * values):  # a large one makes all go another way
+        expected = [decimal_string(value) for value in np.round(some, 4).tolist()]
+        assert text_of_words(number_words(some)).decode("ascii").split("\\") == expected
 
 
 @pytest.mark.parametrize("tolerance", [0.05, 0.3, 1.0])

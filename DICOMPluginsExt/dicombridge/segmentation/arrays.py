@@ -100,15 +100,15 @@ def label_images(node: Any, target: Grid | None, volume: Any = None) -> list[Lay
 def _transform_to(volume: Any, node: Any) -> Any:
     """Return the transform from a node's coordinates to those of the source images, None where they are the same."""
     import slicer
-    import vtk
+    from vtkmodules.vtkCommonTransforms import vtkGeneralTransform, vtkTransform
 
     own = node.GetParentTransformNode()
     of_images = volume.GetParentTransformNode() if volume is not None else None
     if own is of_images:
         return None
-    general = vtk.vtkGeneralTransform()
+    general = vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(own, of_images, general)
-    linear = vtk.vtkTransform()
+    linear = vtkTransform()
     # A general transform of linear parts is linear, which spares the labels from being resampled.
     is_linear = slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(general, linear)
     return linear if is_linear else general
@@ -217,9 +217,9 @@ def _with_perpendicular_rows(matrix: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def _index_to_ras(image: Any) -> NDArray[np.float64]:
-    import vtk
+    from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
-    matrix = vtk.vtkMatrix4x4()
+    matrix = vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
@@ -271,7 +271,7 @@ def _reaches_out(image: Any, between: NDArray[np.float64], grid: Grid) -> bool:
 
 def image_array(image: Any) -> NDArray[Any]:
     """Return a label image's voxels, [slice, row, column], without a copy."""
-    from vtk.util.numpy_support import vtk_to_numpy
+    from vtkmodules.util.numpy_support import vtk_to_numpy
 
     columns, rows, slices = image.GetDimensions()
     return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(slices, rows, columns)

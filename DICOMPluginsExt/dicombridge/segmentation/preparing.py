@@ -256,11 +256,11 @@ def _grid_of_volume(volume: Any) -> Grid | None:
 def _remembered_geometry(node: Any) -> Grid | None:
     """Return the reference geometry that the segmentation itself keeps, None if there is none."""
     import slicer
-    import vtk
+    from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
     converter = slicer.vtkSegmentationConverter
     text = node.GetSegmentation().GetConversionParameter(converter.GetReferenceImageGeometryParameterName())
-    matrix, extent = vtk.vtkMatrix4x4(), [0, -1, 0, -1, 0, -1]
+    matrix, extent = vtkMatrix4x4(), [0, -1, 0, -1, 0, -1]
     if not text or not converter.DeserializeImageGeometry(text, matrix, extent):
         return None
     columns, rows, slices = (stop - start + 1 for start, stop in zip(extent[::2], extent[1::2], strict=True))

@@ -19,6 +19,7 @@ from dicombridge.errors import ExportError
 from dicombridge.geometry import plausible
 from dicombridge.part10 import elements, items
 from dicombridge.structure_set.smoothing import INSET, Paths
+from dicombridge.structure_set.words import number_words, text_of_words, text_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,8 +36,6 @@ CONTOUR_NUMBER = 0x30060048
 CONTOUR_DATA = 0x30060050
 REFERENCED_ROI_NUMBER = 0x30060084
 
-DECIMALS = 4
-"""Of coordinates in mm: a tenth of a micrometre. Any coordinate within ten kilometres fits the 16 characters of DS."""
 STILL = 1e-5
 """mm by which a coordinate may change from one end of a plane to the other and still count as the same."""
 
@@ -87,7 +86,7 @@ class PlaneText:
     column: NDArray[np.float64]
     row: NDArray[np.float64]
     shape: tuple[int, int]
-    _tables: dict[tuple[int, float], tuple[int, list[str]]] = field(default_factory=dict)
+    _tables: dict[tuple[int, float], tuple[int, NDArray[np.uint64]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # Cosines as small as 1e-17 come from rounding; what they would add to a coordinate nobody can measure.
@@ -99,36 +98,41 @@ class PlaneText:
         """Return the same for a parallel plane."""
         return PlaneText(origin, self.column, self.row, self.shape, self._tables)
 
-    def coordinates(self, points: NDArray[np.float64]) -> list[list[str] | str]:
-        """Return x, y and z (LPS mm) of points in coordinates of pixel corners: a list each, or one text for all.
+    def words(self, points: NDArray[np.float64]) -> NDArray[np.uint64]:
+        """Return the texts of x, y and z (LPS mm) of points in coordinates of pixel corners, one after the other.
 
         Places of outlines of pixels are written with six decimals, others with four.
         """
         keys = _keys(points)
-        result: list[list[str] | str] = []
-        for axis in range(3):
-            along, across = float(self.column[axis]), float(self.row[axis])
-            start = float(self.origin[axis]) - 0.5 * (along + across)
-            if not along and not across:
-                result.append(decimal_string(round(start, 9)))
-            elif keys is not None and not (along and across):
-                of_points = keys[:, 0 if along else 1]
-                first, table = self._table(axis, start, along or across, int(of_points.min()), int(of_points.max()))
-                result.append([table[at] for at in (of_points - first).tolist()])
-            else:
-                values = start + points[:, 0] * along + points[:, 1] * across
-                result.append(list(map(repr, (np.round(values, DECIMALS) + 0.0).tolist())))
+        parts = [self._words(axis, points, keys) for axis in range(3)]
+        result = np.empty((len(points), sum(part.shape[1] for part in parts)), np.uint64)
+        first = 0
+        for part in parts:
+            result[:, first : first + part.shape[1]] = part
+            first += part.shape[1]
         return result
 
-    def _table(self, axis: int, start: float, step: float, low: int, high: int) -> tuple[int, list[str]]:
+    def _words(self, axis: int, points: NDArray[np.float64], keys: NDArray[np.int64] | None) -> NDArray[np.uint64]:
+        """Return the texts of one coordinate: of each point, or one for all."""
+        along, across = float(self.column[axis]), float(self.row[axis])
+        start = float(self.origin[axis]) - 0.5 * (along + across)
+        if not along and not across:
+            return text_words([decimal_string(round(start, 9))])
+        if keys is not None and not (along and across):
+            of_points = keys[:, 0 if along else 1]
+            first, table = self._table(axis, start, along or across, int(of_points.min()), int(of_points.max()))
+            return table.take(of_points - first, axis=0)
+        return number_words(start + points[:, 0] * along + points[:, 1] * across)
+
+    def _table(self, axis: int, start: float, step: float, low: int, high: int) -> tuple[int, NDArray[np.uint64]]:
         """Return the texts of a coordinate by key of :func:`_keys`, and the first key."""
-        first, table = self._tables.get((axis, start), (low, []))
-        if not table or low < first or high >= first + len(table):
+        first, table = self._tables.get((axis, start), (low, np.zeros((0, 1), np.uint64)))
+        if not len(table) or low < first or high >= first + len(table):
             # As far as the plane reaches at once: the next slice will need other parts of it.
             low, high = min(low, 0), max(high, 12 * max(self.shape) + 12)
             keys = np.arange(low, high + 1)
             values = start + step * ((keys + 1) // 3 / 4 + ((keys + 1) % 3 - 1) * INSET)
-            first, table = low, [decimal_string(value) for value in np.round(values, 6).tolist()]
+            first, table = low, text_words([decimal_string(value) for value in np.round(values, 6).tolist()])
             self._tables[axis, start] = first, table
         return first, table
 
@@ -158,14 +162,10 @@ def contour_texts(paths: Paths, planes: Sequence[PlaneText] | dict[int, PlaneTex
         begin, end = int(paths.starts[first]), int(paths.starts[last])
         plane = planes[int(paths.slices[first])]
         _check(plane)
-        coordinates = plane.coordinates(paths.points[begin:end])
-        count = end - begin
-        parts: list[str] = [""] * (3 * count)
-        for axis, texts in enumerate(coordinates):
-            parts[axis::3] = [texts] * count if isinstance(texts, str) else texts
+        words = plane.words(paths.points[begin:end])
         for loop in range(first, last):
             start, stop = int(paths.starts[loop]) - begin, int(paths.starts[loop + 1]) - begin
-            yield loop, stop - start, "\\".join(parts[3 * start : 3 * stop]).encode("ascii")
+            yield loop, stop - start, text_of_words(words[start:stop])
 
 
 def _check(plane: PlaneText) -> None:

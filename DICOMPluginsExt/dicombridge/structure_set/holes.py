@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from dicombridge.structure_set.smoothing import Paths
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["with_keyholes"]
 
@@ -40,24 +45,20 @@ def with_keyholes(paths: Paths) -> Paths:
         before[of_hole] = of_parent
         if after[parent_again] in before:
             before[after[parent_again]] = parent_again
-    order: list[int] = []
-    starts = [0]
+    order: list[NDArray[np.int64]] = []
     outer = np.flatnonzero(~paths.holes)
     for loop in outer.tolist():
-        first = at = bounds[loop]
+        first, end = bounds[loop], bounds[loop + 1]
         if loop not in touched:
-            order.extend(range(first, bounds[loop + 1]))
-            starts.append(len(order))
+            order.append(np.arange(first, end))
             continue
-        while True:
-            order.append(copies.get(at, at))
-            at = after[at]
-            if at == first:
-                break
-        starts.append(len(order))
+        way = [first]
+        while (at := after[way[-1]]) != first:
+            way.append(at)
+        order.append(np.array([copies.get(at, at) for at in way]))
     return Paths(
-        paths.points[order],
-        np.array(starts, np.int64),
+        paths.points[np.concatenate(order)],
+        np.cumsum([0, *map(len, order)]),
         paths.labels[outer],
         paths.slices[outer],
         np.zeros((0, 2), np.int64),

@@ -12,6 +12,7 @@ of the pixels gives back exactly the label.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -72,13 +73,15 @@ class Outlines:
 
 
 class _Runs(NamedTuple):
-    """Straight edges between two corners, in the direction of walking; ``bit`` is 1 for right and down."""
+    """Straight edges between two corners, in the direction of walking; ``bit`` is 1 for right and down.
+
+    A corner is one number, y times ``width`` and x.
+    """
 
     label: Integers
     begin: Integers
     end: Integers
     bit: Integers
-    line: Integers
 
 
 def label_outlines(image: NDArray[Any]) -> Outlines:
@@ -96,10 +99,10 @@ def label_outlines(image: NDArray[Any]) -> Outlines:
         return Outlines(np.zeros((0, 2), np.int64), np.zeros(1, np.int64), np.zeros(0, np.int64), {})
     top, left = int(rows[0]), int(columns[0])
     padded = np.pad(image[top : rows[-1] + 1, left : columns[-1] + 1], 1)
-    level = _runs(padded[:-1, 1:-1], padded[1:, 1:-1], upright=False)
-    upright = _runs(padded[1:-1, :-1].T, padded[1:-1, 1:].T, upright=True)
+    level, upright = _level_runs(padded), _upright_runs(padded)
     order, starts = _loops(level, upright)
-    points = np.stack([level.begin[order], level.end[order]], axis=1).reshape(-1, 2)
+    corners = np.stack([level.begin[order], level.end[order]], axis=1).ravel()
+    points = np.stack(np.divmod(corners, padded.shape[1])[::-1], axis=1)
     labels = level.label[order[starts[:-1]]]
     links = _links(points, 2 * starts, labels)
     points += (left, top)
@@ -107,51 +110,85 @@ def label_outlines(image: NDArray[Any]) -> Outlines:
     return Outlines(points, 2 * starts, labels, moved)
 
 
-def _runs(before: NDArray[Any], after: NDArray[Any], *, upright: bool) -> _Runs:
-    """Return the straight edges between lines of pixels: of the label behind an edge, and of the one before it."""
-    line, place = np.nonzero(before != after)
+def _level_runs(padded: NDArray[Any]) -> _Runs:
+    """Return the straight edges between rows of an image with a frame of zeros."""
+    flat, width = padded.ravel(), padded.shape[1]
+    at = np.flatnonzero(flat[:-width] != flat[width:])
+    # The label is on the right hand: above a label one walks to the right. Corners are counted without the frame.
+    return _runs(at, flat[at + width], flat[at], lambda place: place - 1)
+
+
+def _upright_runs(padded: NDArray[Any]) -> _Runs:
+    """Return the straight edges between columns of an image with a frame of zeros."""
+    flat, (height, width) = padded.ravel(), padded.shape
+    at = np.flatnonzero(flat[:-1] != flat[1:])
+    row, column = np.divmod(at, width)
+    along = column * height + row
+    # Pixels are looked at row by row, which is how they lie in memory, and the few edges are put in order afterwards.
+    order = np.argsort(along)
+    at = at[order]
+
+    def corner(place: Integers) -> Integers:
+        column, row = np.divmod(place, height)
+        return (row - 1) * width + column
+
+    return _runs(along[order], flat[at], flat[at + 1], corner)
+
+
+def _runs(place: Integers, forth: NDArray[Any], back: NDArray[Any], corner: Callable[[Integers], Integers]) -> _Runs:
+    """Return the straight edges that edges of pixels make up.
+
+    Parameters
+    ----------
+    place
+        Of each edge of a pixel: numbers in rising order, which follow each other where the edges do.
+    forth, back
+        Labels on its two sides: of those that are walked around in the direction of places, and against it.
+    corner
+        Returns the corner where the edge at a place begins.
+    """
     parts = []
-    for side, with_axis in ((after, not upright), (before, upright)):
-        # The label is on the right hand: above a label one walks to the right, on its left side upwards.
-        label = side[line, place].astype(np.int64)
-        used = np.flatnonzero(label)
-        label, on, at = label[used], line[used], place[used]
-        new = np.ones(len(label), np.bool_)
-        new[1:] = (label[1:] != label[:-1]) | (on[1:] != on[:-1]) | (at[1:] != at[:-1] + 1)
-        first = np.flatnonzero(new)
-        last = np.append(first[1:], len(label)) - 1 if len(first) else first
-        low, high = at[first], at[last] + 1
-        begin, end = (low, high) if with_axis else (high, low)
-        corners = [np.stack((on[first], c) if upright else (c, on[first]), axis=1) for c in (begin, end)]
-        parts.append((label[first], *corners, np.full(len(first), int(with_axis)), on[first]))
-    label, begin, end, bit, on = (np.concatenate(pair) for pair in zip(*parts, strict=True))
-    return _Runs(label, begin, end, bit, on)
+    for side, bit in ((forth, 1), (back, 0)):
+        used = np.flatnonzero(side)
+        label, at = side[used], place[used]
+        new = np.ones(len(label) + 1, np.bool_)
+        new[1:-1] = (label[1:] != label[:-1]) | (at[1:] != at[:-1] + 1)
+        bounds = np.flatnonzero(new)
+        low, high = corner(at[bounds[:-1]]), corner(at[bounds[1:] - 1] + 1)
+        begin, end = (low, high) if bit else (high, low)
+        parts.append((label[bounds[:-1]].astype(np.int64), begin, end, np.full(len(low), bit)))
+    return _Runs(*(np.concatenate(pair) for pair in zip(*parts, strict=True)))
 
 
 def _loops(level: _Runs, upright: _Runs) -> tuple[Integers, Integers]:
     """Return the level edges in the order of the loops, and where each loop begins among them."""
-    size = int(max(runs.end.max() for runs in (level, upright))) + 1
+    size = int(max(corners.max() for runs in (level, upright) for corners in (runs.begin, runs.end))) + 1
 
     def keys(runs: _Runs, corners: Integers, bit: Integers) -> Integers:
-        return np.argsort(((runs.label * size + corners[:, 1]) * size + corners[:, 0]) * 2 + bit)
+        return np.argsort((runs.label * size + corners) * 2 + bit)
 
     # Where two pixels of a label touch at a corner alone, two edges end and two begin; from each the way turns right.
     after_level, after_upright = np.empty(len(level.label), np.int64), np.empty(len(upright.label), np.int64)
     after_level[keys(level, level.end, level.bit)] = keys(upright, upright.begin, upright.bit)
     after_upright[keys(upright, upright.end, 1 - upright.bit)] = keys(level, level.begin, level.bit)
-    following = after_upright[after_level].tolist()
+    following = after_upright[after_level]
+    key = level.label * size + level.begin
+    key_before = np.empty_like(key)
+    key_before[following] = key
+    # A loop begins at its top, which is one of the edges that lie higher than those before and after.
+    tops = np.flatnonzero((key <= key[following]) & (key <= key_before))
+    tops = tops[np.argsort(key[tops], kind="stable")]
+    after_that = following.tolist()
     order: list[int] = []
     starts = [0]
-    seen = bytearray(len(following))
-    for first in np.lexsort((level.begin[:, 0], level.line, level.label)).tolist():
-        if seen[first]:
-            continue
+    for first in tops.tolist():
         at = first
-        while not seen[at]:
-            seen[at] = 1
+        while (after := after_that[at]) >= 0:
             order.append(at)
-            at = following[at]
-        starts.append(len(order))
+            after_that[at] = -1  # been there
+            at = after
+        if len(order) > starts[-1]:
+            starts.append(len(order))
     return np.array(order, np.int64), np.array(starts, np.int64)
 
 

@@ -5,13 +5,18 @@ the line between the centres of these two pixels. So, however the points are mov
 the same centres as the outline did, and the mask that a reader makes of it is the same (these are the constrained
 elastic surface nets of S. F. F. Gibson, MICCAI 1998, in a plane). They are moved by a low-pass filter that does not
 shrink (G. Taubin, ICCV 1995), for the volume within a contour shall be that of its pixels.
+
+Points of a level edge move up and down, those of an upright edge sidewards. So where an edge ends, the next point does
+not move in the direction in which those of the edge do, and how these move depends on nothing but the length of their
+edge and the sides to which the way turns at its ends. The moves of all such edges are computed once and looked up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -39,6 +44,16 @@ ROUNDS = 8
 """Passes of the filter: enough to make straight lines of the stairs of oblique edges."""
 FORTH, BACK = 0.5, -0.53
 """Taubin's factors: what one pass smoothes away below its limit of frequency, the next one brings back."""
+REACH = 2 * ROUNDS
+"""Points from the end of an edge that what lies beyond it can move: each pass reaches one farther, twice a round."""
+LONGEST = REACH + 1 + REACH
+"""Points of the longest edge that there is to look up: its ends move without regard of each other."""
+
+FEWEST = 4
+"""Points that are left of a loop."""
+_NUDGES = 1e-12 * np.array([int(f"{number:010b}"[::-1], 2) for number in range(1024)]) / 1024
+"""What is added to the costs of points, so that of equal ones every other goes first, then every other of those left:
+a straight line takes few rounds."""
 
 CHANNEL = 0.25
 """Height above a row's upper edge, in pixels, at which holes of pixel outlines are joined: between centres of pixels,
@@ -158,61 +173,72 @@ def _inset(outlines: _Joined) -> tuple[Floats, NDArray[np.bool_]]:
 def smooth_paths(outlines: Sequence[tuple[int, Outlines]]) -> Paths:
     """Return smooth paths around the same centres of pixels as the outlines of slices (number, outlines)."""
     all_of = _together(outlines)
-    points, after = all_of.points, following(all_of.starts)
-    step = points[after] - points
-    lengths = np.abs(step).sum(axis=1)
-    first = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    edge = np.repeat(np.arange(len(points)), lengths)
-    along = np.arange(int(first[-1])) - first[edge] + 0.5
-    direction = np.sign(step)[edge]
-    middles = points[edge] + direction * along[:, np.newaxis]
-    starts = first[all_of.starts]
-    moved = _filtered(middles, direction[:, 0] != 0, starts)
+    after = following(all_of.starts)
+    # Edges are level and upright by turns. So are the coordinates along the edge that begins at a corner: x, y, x, y.
+    corners = all_of.points.reshape(-1, 4)
+    along, across = corners[:, ::3].ravel(), corners[:, 1:3].ravel()
+    step = across[after] - along
+    lengths, direction = np.abs(step), np.sign(step)
+    first = np.concatenate([[0], np.cumsum(lengths)])
+    edge = np.repeat(np.arange(len(lengths)), lengths)
+    place = np.arange(int(first[-1])) - first[edge]
+    ahead = (along + 0.5 * direction)[edge] + direction[edge] * place
+    aside = across[edge] + _moves(lengths, _kinds(direction, after), edge, place)
+    is_level = edge % 2 == 0
+    moved = np.stack([np.where(is_level, ahead, aside), np.where(is_level, aside, ahead)], axis=1)
     ends = all_of.edges[:, :2]
-    begin_y, down = points[ends, 1], step[ends, 1] > 0
-    row = all_of.edges[:, 2:]
-    links = first[ends] + np.where(down, row - begin_y, begin_y - row - 1)
-    return Paths(moved, starts, all_of.labels, all_of.slices, links, all_of.holes)
+    begin, row = along[ends], all_of.edges[:, 2:]
+    links = first[ends] + np.where(direction[ends] > 0, row - begin, begin - row - 1)
+    return Paths(moved, first[all_of.starts], all_of.labels, all_of.slices, links, all_of.holes)
 
 
-class _Neighbours:
-    """Values of the points before and after each point of closed loops."""
+def _kinds(direction: Integers, after: Integers) -> Integers:
+    """Return what kinds of edges there are: on which sides of them the points before and after them lie.
 
-    def __init__(self, starts: Integers) -> None:
-        self._first, self._last = starts[:-1], starts[1:] - 1
-
-    def before(self, values: NDArray[Any]) -> NDArray[Any]:
-        result = np.empty_like(values)
-        result[1:] = values[:-1]
-        result[self._first] = values[self._last]
-        return result
-
-    def after(self, values: NDArray[Any]) -> NDArray[Any]:
-        result = np.empty_like(values)
-        result[:-1] = values[1:]
-        result[self._last] = values[self._first]
-        return result
+    These are points of the edges before and after, half a pixel from the corner: where the next way leads to, and
+    where the one before came from.
+    """
+    kinds = np.empty_like(direction)
+    kinds[after] = 1 - direction
+    kinds += (1 + direction[after]) // 2
+    return kinds
 
 
-def _filtered(middles: Floats, level: NDArray[np.bool_], starts: Integers) -> Floats:
-    """Return the middles of edges moved across their edges: up or down from level ones, sidewards from others."""
-    of = _Neighbours(starts)
-    points = [middles[:, axis].copy() for axis in (0, 1)]
-    homes = [values.copy() for values in points]
-    free = [(~level).astype(float), level.astype(float)]  # of each axis: whether a point may move along it
+def _moves(lengths: Integers, kinds: Integers, edge: Integers, place: Integers) -> Floats:
+    """Return how far points move across their edges.
+
+    Parameters
+    ----------
+    lengths, kinds
+        Of the edges; the length in points.
+    edge, place
+        Of each point: its edge, and which point of that it is.
+    """
+    table = _table_of_moves()
+    # All that is farther from the ends than the filter reaches stays where it is, however much of it there is.
+    short = np.minimum(lengths, LONGEST)
+    begin = kinds * table.shape[1] + short * (short - 1) // 2
+    in_table = np.maximum(np.minimum(place, REACH), place + (short - lengths)[edge])
+    in_table += begin[edge]
+    return table.ravel()[in_table]
+
+
+@cache
+def _table_of_moves() -> Floats:
+    """Return the moves of points, of each kind of edge one row: of an edge of one point, of one of two, and so on."""
+    before, after = np.array([-0.5, -0.5, 0.5, 0.5]), np.array([-0.5, 0.5, -0.5, 0.5])
+    return np.concatenate([_filtered(length, before, after) for length in range(1, LONGEST + 1)]).T.copy()
+
+
+def _filtered(length: int, before: Floats, after: Floats) -> Floats:
+    """Return how far the points of edges move, [point, edge]; before and after them are points that stay."""
+    values = np.zeros((length + 2, len(before)))
+    values[0], values[-1] = before, after
     for _ in range(ROUNDS):
         for factor in (FORTH, BACK):
-            for values, is_free in zip(points, free, strict=True):
-                mean = of.before(values)
-                mean += of.after(values)
-                mean *= 0.5
-                mean -= values
-                mean *= is_free
-                mean *= factor
-                values += mean
-        for values, home in zip(points, homes, strict=True):
-            np.clip(values, home - FARTHEST, home + FARTHEST, out=values)
-    return np.stack(points, axis=1)
+            values[1:-1] += factor * (0.5 * (values[:-2] + values[2:]) - values[1:-1])
+        values[1:-1] = np.clip(values[1:-1], -FARTHEST, FARTHEST)
+    return values[1:-1]
 
 
 def simplified(paths: Paths, tolerance: float, spacing: Sequence[float]) -> Paths:
@@ -225,57 +251,95 @@ def simplified(paths: Paths, tolerance: float, spacing: Sequence[float]) -> Path
     spacing
         mm between columns, and between rows.
     """
-    keep = np.zeros(len(paths.points), np.bool_)
-    keep[paths.links.ravel()] = True
-    x, y = (paths.points[:, axis] * spacing[axis] for axis in (0, 1))
-    index, starts = np.arange(len(x)), paths.starts
-    error = np.zeros(len(x))  # of the edge that begins at a point: how far points that it replaced may be from it
     limit = tolerance + 1e-9
-    while len(index):
-        of = _Neighbours(starts)
-        merged = np.maximum(of.before(error), error)
-        merged += _distances(x, y, of)
-        merged[keep | (merged > limit)] = np.inf
-        sizes = np.diff(starts)
-        merged[np.repeat(sizes <= 4, sizes)] = np.inf
-        # The cheapest of its neighbours goes; of equal ones every other, so that a straight line takes few rounds.
-        key = merged.copy()
-        key[1::2] += 1e-12
-        gone = (key < of.before(key)) & (key <= of.after(key)) & np.isfinite(key)
-        _spare_the_last(gone, starts)
-        places = np.flatnonzero(gone)
-        if not len(places):
-            break
-        first = starts[np.searchsorted(starts, places, side="right") - 1]
-        last = starts[np.searchsorted(starts, places, side="right")] - 1
-        error[np.where(places == first, last, places - 1)] = merged[places]
-        stays = ~gone
-        starts = starts - np.searchsorted(places, starts)
-        index, error, x, y, keep = (values[stays] for values in (index, error, x, y, keep))
-    new_place = np.zeros(len(paths.points), np.int64)
-    new_place[index] = np.arange(len(index))
-    links = new_place[paths.links]
+    loops = _Loops(paths, spacing)
+    candidates = np.flatnonzero(loops.costs <= limit)
+    waits = np.zeros(len(paths.points), np.bool_)
+    waits[candidates] = True
+    while len(gone := loops.spared(candidates[loops.are_least(candidates)])):
+        beside = loops.remove(gone)
+        # Costs change only beside points that went; all others cost what they did.
+        waits[gone], waits[beside] = False, loops.costs[beside] <= limit
+        candidates = np.flatnonzero(waits)
+    index = np.flatnonzero(loops.stays)
+    starts, links = np.searchsorted(index, paths.starts), np.searchsorted(index, paths.links)
     return Paths(paths.points[index], starts, paths.labels, paths.slices, links, paths.holes)
 
 
-def _spare_the_last(gone: NDArray[np.bool_], starts: Integers) -> None:
-    """Let nothing go from loops of which fewer than four points would be left."""
-    sizes = np.diff(starts)
-    left = sizes - np.add.reduceat(gone, starts[:-1], dtype=np.int64)
-    gone &= np.repeat(left >= 4, sizes)
+class _Loops:
+    """Closed loops of points that are removed one by one; each knows its neighbours.
 
+    Attributes
+    ----------
+    costs
+        mm by which points that are no longer there may be off the path if this one goes too; infinite for points that
+        have to stay.
+    stays
+        Whether a point is still there.
+    """
 
-def _distances(x: Floats, y: Floats, of: _Neighbours) -> Floats:
-    """Return how far points are from the straight lines between their neighbours."""
-    from_x, from_y = of.before(x), of.before(y)
-    way_x, way_y = of.after(x), of.after(y)
-    way_x -= from_x
-    way_y -= from_y
-    x, y = x - from_x, y - from_y
-    length = way_x * way_x + way_y * way_y
-    length[length == 0] = 1.0
-    part = (way_x * x + way_y * y) / length
-    np.clip(part, 0.0, 1.0, out=part)
-    x -= part * way_x
-    y -= part * way_y
-    return np.sqrt(x * x + y * y)
+    def __init__(self, paths: Paths, spacing: Sequence[float]) -> None:
+        self._x, self._y = (paths.points[:, axis] * spacing[axis] for axis in (0, 1))
+        self._sizes = np.diff(paths.starts)
+        self._loop = np.repeat(np.arange(len(self._sizes)), self._sizes)
+        every = np.arange(len(self._x))
+        self._nudges = _NUDGES[(every - paths.starts[self._loop]) % len(_NUDGES)]
+        self._nudges[paths.links.ravel()] = np.inf
+        self._nudges[(self._sizes <= FEWEST)[self._loop]] = np.inf
+        self._errors = np.zeros(len(every))  # of the edge that begins at a point, how far what it replaced is from it
+        self._after = following(paths.starts)
+        self._before = np.empty_like(self._after)
+        self._before[self._after] = every
+        self.stays = np.ones(len(every), np.bool_)
+        self.costs = self._costs(every)
+
+    def are_least(self, points: Integers) -> NDArray[np.bool_]:
+        """Return whether points cost less than their neighbours; so no two neighbours are."""
+        costs = self.costs[points]
+        return (costs < self.costs[self._before[points]]) & (costs <= self.costs[self._after[points]])
+
+    def spared(self, points: Integers) -> Integers:
+        """Return the points that may go together: none of loops of which fewer than four would be left."""
+        loops = self._loop[points]
+        left = self._sizes - np.bincount(loops, minlength=len(self._sizes))
+        return points[(left >= FEWEST)[loops]]
+
+    def remove(self, points: Integers) -> Integers:
+        """Remove points, no two of which are neighbours, and return those beside them; these have new costs."""
+        self._sizes -= np.bincount(self._loop[points], minlength=len(self._sizes))
+        self.stays[points] = False
+        before, after = self._before[points], self._after[points]
+        self._after[before], self._before[after] = after, before
+        self._errors[before] = self.costs[points]
+        is_beside = np.zeros(len(self.stays), np.bool_)
+        is_beside[before] = is_beside[after] = True
+        beside = np.flatnonzero(is_beside)
+        self.costs[beside] = self._costs(beside)
+        return beside
+
+    def _costs(self, points: Integers) -> Floats:
+        before, after = self._before[points], self._after[points]
+        costs = np.maximum(self._errors[before], self._errors[points])
+        costs += self._distances(points, before, after)
+        costs += self._nudges[points]
+        return costs
+
+    def _distances(self, points: Integers, before: Integers, after: Integers) -> Floats:
+        """Return how far points are from the straight lines between their neighbours."""
+        from_x, from_y = self._x[before], self._y[before]
+        way_x, way_y = self._x[after], self._y[after]
+        x, y = self._x[points], self._y[points]
+        for values, origin in ((way_x, from_x), (way_y, from_y), (x, from_x), (y, from_y)):
+            values -= origin
+        length = way_x * way_x
+        length += way_y * way_y
+        part = way_x * x
+        part += way_y * y
+        part /= np.maximum(length, np.finfo(float).tiny)
+        np.clip(part, 0.0, 1.0, out=part)
+        x -= part * way_x
+        y -= part * way_y
+        x *= x
+        y *= y
+        x += y
+        return np.sqrt(x, out=x)  # hypot takes twice as long
