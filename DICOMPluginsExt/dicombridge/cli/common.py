@@ -72,10 +72,10 @@ def use_quiet_vtk() -> None:
     """Silence VTK; called by commands that use MRML, because importing VTK takes its time."""
     if _state["debug"]:
         return
-    import vtk
+    from vtkmodules.vtkCommonCore import vtkLogger, vtkObject  # all of VTK would cost every command half a second
 
-    vtk.vtkObject.GlobalWarningDisplayOff()
-    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
+    vtkObject.GlobalWarningDisplayOff()
+    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
 
 
 def default_progress() -> Progress | None:
