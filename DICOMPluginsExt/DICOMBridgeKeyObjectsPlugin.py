@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from DICOMBridgeLib import application
 from DICOMBridgeLib.plugin import DICOMBridgePlugin, register
 
 
@@ -16,11 +17,11 @@ class DICOMBridgeKeyObjectsPluginClass(DICOMBridgePlugin):
     exportTags: ClassVar[dict[str, str]] = {"title": "", "description": "", "slices": ""}
 
     def _exports(self, node: Any, item_id: int) -> bool:
-        """Whether the node was loaded from images, or lies in some, or came from such a document."""
-        if self._came_from_kind(node):
-            return True
-        is_volume = node.IsA("vtkMRMLScalarVolumeNode") and bool(node.GetAttribute("DICOM.instanceUIDs"))
-        return is_volume or node.IsA("vtkMRMLMarkupsFiducialNode")
+        """Whether the node is a volume of images (no map, no dose), or was placed on one, or came from a selection."""
+        volume = application.volume_of_points(node) if node.IsA("vtkMRMLMarkupsFiducialNode") else node
+        is_volume = volume is not None and volume.IsA("vtkMRMLScalarVolumeNode")
+        is_of_images = is_volume and volume.GetAttribute("DICOMBridge.Kind") in (None, "IMAGE")
+        return self._came_from_kind(node) or (is_of_images and bool(volume.GetAttribute("DICOM.instanceUIDs")))
 
 
 class DICOMBridgeKeyObjectsPlugin:

@@ -23,6 +23,7 @@ __all__ = [
     "scene",
     "subject_hierarchy",
     "use_in_library",
+    "volume_of_points",
 ]
 
 logger = logging.getLogger(__name__)
@@ -124,6 +125,14 @@ def items_below(item_id: int) -> list[int]:
     items: list[int] = []
     subject_hierarchy().GetItemChildren(item_id, items, True)
     return items
+
+
+def volume_of_points(node: Any) -> Any | None:
+    """Return the volume that markups were placed on, None where they do not say."""
+    volume = node.GetNodeReference("referenceImageGeometryRef")
+    if volume is None and node.GetNumberOfControlPoints():
+        volume = node.GetScene().GetNodeByID(str(node.GetNthControlPointAssociatedNodeID(0) or ""))
+    return volume
 
 
 def progress_reporter(title: str) -> Callable[[float, str], None]:

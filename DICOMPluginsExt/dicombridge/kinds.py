@@ -341,6 +341,46 @@ KINDS: tuple[Kind, ...] = (
         export_hook="DICOMBridgeStructureSetPlugin",
     ),
     Kind(
+        name="ANN",
+        title="Microscopy bulk annotations",
+        module="annotations",
+        sop_classes=frozenset({"1.2.840.10008.5.1.4.1.1.91.1"}),  # Microscopy Bulk Simple Annotations Storage
+        node_classes=(
+            "vtkMRMLModelNode",
+            "vtkMRMLMarkupsFiducialNode",
+            "vtkMRMLMarkupsLineNode",
+            "vtkMRMLMarkupsCurveNode",
+            "vtkMRMLMarkupsClosedCurveNode",
+            "vtkMRMLTableNode",
+        ),
+        hook="DICOMBridgeSlidePlugin",
+        confidence=0.97,
+        competitor="none; Slicer core guesses a scalar volume at 0.2",
+        exports=True,
+        export_hook="DICOMBridgeAnnotationsPlugin",
+    ),
+    Kind(
+        name="SLIDE",
+        title="Whole slide image",
+        module="slide",
+        sop_classes=frozenset(
+            {
+                "1.2.840.10008.5.1.4.1.1.77.1.1",  # VL Endoscopic Image Storage
+                "1.2.840.10008.5.1.4.1.1.77.1.2",  # VL Microscopic Image Storage
+                "1.2.840.10008.5.1.4.1.1.77.1.3",  # VL Slide-Coordinates Microscopic Image Storage
+                "1.2.840.10008.5.1.4.1.1.77.1.4",  # VL Photographic Image Storage
+                "1.2.840.10008.5.1.4.1.1.77.1.6",  # VL Whole Slide Microscopy Image Storage
+                "1.2.840.10008.5.1.4.1.1.77.1.8",  # Confocal Microscopy Image Storage
+                "1.2.840.10008.5.1.4.1.1.77.1.9",  # Confocal Microscopy Tiled Pyramidal Image Storage
+            }
+        ),
+        node_classes=("vtkMRMLVectorVolumeNode", "vtkMRMLScalarVolumeNode"),
+        hook="DICOMBridgeSlidePlugin",
+        confidence=0.97,
+        competitor="Slicer core DICOMScalarVolumePlugin 0.5, which loads tiles as slices",
+        exports=False,
+    ),
+    Kind(
         name="IMAGE",
         title="Image volume",
         module="image",

@@ -8,7 +8,7 @@ corner of the first pixel and 1, 1 its bottom right corner. Image Position (Pati
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,11 +20,22 @@ if TYPE_CHECKING:
 
     from dicombridge.database import Database
     from dicombridge.image.headers import Plane
+    from dicombridge.slide.pixel_matrix import PixelMatrix
 
-__all__ = ["CENTRE_OF_FIRST_PIXEL", "ImagePlanes", "image_reference", "pixels_to_patient"]
+__all__ = [
+    "CENTRE_OF_FIRST_PIXEL",
+    "MM_PER_Z_UNIT",
+    "ImagePlanes",
+    "image_reference",
+    "overlap",
+    "pixels_to_patient",
+    "slide_matrix",
+]
 
 CENTRE_OF_FIRST_PIXEL = 0.5
 """Column and row, in pixel coordinates."""
+MM_PER_Z_UNIT = 1e-3
+"""Of Z Offset in Slide Coordinate System."""
 
 
 def pixels_to_patient(plane: Plane, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -42,6 +53,43 @@ def pixels_to_patient(plane: Plane, pixels: NDArray[np.float64]) -> NDArray[np.f
     columns, rows = (np.asarray(pixels, dtype=float) - CENTRE_OF_FIRST_PIXEL).T
     placed = np.outer(columns * between_columns, along_row) + np.outer(rows * between_rows, along_column)
     return np.asarray(placed + plane.position, dtype=np.float64)
+
+
+def overlap(
+    shape: tuple[int, int], row: int, column: int, frame: tuple[int, int]
+) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
+    """Return the part of a grid's plane that a frame shows and that part of the frame; None where there is none.
+
+    Parameters
+    ----------
+    shape, frame
+        Rows and columns of the plane and of the frame.
+    row, column
+        Of the frame's first pixel in the plane; a tile may begin before the plane does.
+    """
+    first = max(row, 0), max(column, 0)
+    last = min(row + frame[0], shape[0]), min(column + frame[1], shape[1])
+    if first[0] >= last[0] or first[1] >= last[1]:
+        return None
+    of_plane = slice(first[0], last[0]), slice(first[1], last[1])
+    return of_plane, (slice(first[0] - row, last[0] - row), slice(first[1] - column, last[1] - column))
+
+
+def slide_matrix(header: Any) -> PixelMatrix:
+    """Return the total pixel matrix of a slide's object, all of its origin in mm.
+
+    Z Offset in Slide Coordinate System is in micrometres, where X and Y are in mm (PS3.3 C.8.12.2.1.1).
+
+    Raises
+    ------
+    GeometryError
+        The header does not say where the pixels lie.
+    """
+    from dicombridge.slide.pixel_matrix import pixel_matrix_of
+
+    matrix = pixel_matrix_of(header)
+    above = float(header.TotalPixelMatrixOriginSequence[0].get("ZOffsetInSlideCoordinateSystem") or 0.0)
+    return replace(matrix, origin=(*matrix.origin[:2], above * MM_PER_Z_UNIT))
 
 
 def image_reference(item: Any) -> tuple[str, str, list[int]]:

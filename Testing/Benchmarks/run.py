@@ -11,11 +11,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import bench_annotations
 import bench_database
 import bench_deformation
 import bench_parametric_map
 import bench_report
 import bench_segmentation
+import bench_slide
 import bench_structure_set
 import bench_structure_set_export
 
@@ -26,6 +28,8 @@ BENCHES = {
     "structure-set-export": bench_structure_set_export,
     "deformation": bench_deformation,
     "report": bench_report,
+    "slide": bench_slide,
+    "annotations": bench_annotations,
     "database": bench_database,
 }
 

@@ -96,6 +96,7 @@ def test_info_lists_series_and_kinds(study: phantom.PhantomStudy) -> None:
         ["22", "RTDOSE", "1", "RTDOSE"],
         ["30", "REG", "1", "REG"],
         ["31", "REG", "1", "DEFORM"],
+        ["40", "SR", "1", "SR"],
     ]
     assert "CT organ map" in table[6][4]
 
@@ -244,7 +245,7 @@ def test_convert_to_another_type(study: phantom.PhantomStudy, tmp_path: Path, ty
 def test_convert_errors(study: phantom.PhantomStudy, tmp_path: Path) -> None:
     output = tmp_path / "new"
     assert "not written" in _error("convert", study.segmentations[0].file, "--to", "IMAGE", "-o", output)
-    assert "10 objects" in _error("convert", study.directory, "--to", "SEG", "-o", output)
+    assert "11 objects" in _error("convert", study.directory, "--to", "SEG", "-o", output)
     assert not output.exists()
 
 

@@ -26,6 +26,7 @@ pytest_plugins = ["standins.phantom_fixtures"]
 HOOK = "DICOMBridgeRadiotherapyPlugin"
 DOSE, STRUCTURES = "DICOMBridgeDosePlugin", "DICOMBridgeStructureSetPlugin"
 FIDUCIALS = "DICOMBridgeFiducialsPlugin"
+REPORT = "DICOMBridgeReportPlugin"
 SEGMENTATION, MAP, VALUES = (f"DICOMBridge{name}Plugin" for name in ("Segmentation", "ParametricMap", "RealWorldValue"))
 SETTING = "DICOMBridge/PreferForRadiotherapy"
 READ_HERE = [kind for kind in KINDS if kind.hook == HOOK]
@@ -259,7 +260,7 @@ def test_what_is_offered_of_what_was_loaded(session: Session) -> None:
     plan = {name: offers for name, offers in offered.items() if name.startswith("21: Plan")}
     assert len(plan) > 3
     isocentres = plan.pop("21: Plan - isocentres")
-    assert list(isocentres.items()) == [(HOOK, 1.08), (FIDUCIALS, 0.5)], "points can be fiducials, too"
+    assert list(isocentres.items()) == [(HOOK, 1.08), (REPORT, 0.6), (FIDUCIALS, 0.5)], "points can be other objects"
     assert all(offers == {HOOK: 1.08} for offers in plan.values())
 
 
@@ -268,11 +269,17 @@ def test_what_is_offered_of_what_was_not(session: Session) -> None:
     assert list(session.offers(session.new_node("vtkMRMLSegmentationNode", "S")).items()) == [
         (SEGMENTATION, 1.05),
         (STRUCTURES, 1.02),
+        (REPORT, 0.6),
     ]
     volume = session.new_node("vtkMRMLScalarVolumeNode", "V", dose)
     assert list(session.offers(volume).items()) == [(MAP, 0.6), (DOSE, 0.5), (VALUES, 0.4)]
     others = ("vtkMRMLTableNode", "vtkMRMLMarkupsFiducialNode", "vtkMRMLModelNode", "vtkMRMLPlotChartNode")
-    assert [session.offers(session.new_node(name, name)) for name in others] == [{}, {FIDUCIALS: 0.5}, {}, {}]
+    assert [session.offers(session.new_node(name, name)) for name in others] == [
+        {},
+        {REPORT: 0.6, FIDUCIALS: 0.5},
+        {},
+        {},
+    ]
     histograms = session.new_node("vtkMRMLTableNode", "Histograms")
     histograms.SetAttribute("DICOMBridge.Kind", "RTDOSE")
     assert session.offers(histograms) == {}, "they are no dose without its volume"
@@ -341,7 +348,7 @@ def test_moved_points_go_with_their_structures(session: Session, data: Path, tmp
     nodes = session.load(tmp_path / "set.dcm")
     (segmentation,) = [node for node in nodes if node.IsA("vtkMRMLSegmentationNode")]
     points = [node for node in nodes if node.IsA("vtkMRMLMarkupsFiducialNode")]
-    assert [session.offers(node) for node in points] == [{FIDUCIALS: 0.5}] * 2
+    assert [session.offers(node) for node in points] == [{REPORT: 0.6, FIDUCIALS: 0.5}] * 2
     points[0].SetNthControlPointPosition(0, 1.0, 2.0, 3.0)
     error, (path,) = session.export(segmentation, STRUCTURES, tmp_path / "out")
     assert error == ""

@@ -2,176 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-from support import javascript, peers
+from pydicom.dataset import Dataset
+from support.sr_groups import (
+    ABNORMAL,
+    ELLIPSOID,
+    FRAME_OF_REFERENCE,
+    LEFT,
+    LIVER,
+    MASS,
+    RECIST,
+    RICH,
+    SECOND_SLICE,
+    SEG,
+    SEGMENTATION,
+    SERIES,
+    SLICE,
+    SQUARE,
+    TRACKING_UID,
+    UPPER,
+    complaints,
+    groups_of,
+    in_image,
+    in_space,
+    length,
+    line,
+    named,
+    read_by_highdicom,
+    read_by_us,
+    shape,
+    written,
+)
 
 from dicombridge.codes import Code, code_from_sequence
 from dicombridge.errors import ExportError
-from dicombridge.multiframe import open_multiframe
 from dicombridge.report import concepts, items, template
-from dicombridge.report.content import ContentItem, Graphic, InstanceReference, read_content
-from dicombridge.report.groups import Algorithm, Evaluation, Group, Measurement, Observer, Region, Site, TimePoint
-
-COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
-CT = "1.2.840.10008.5.1.4.1.1.2"
-SEG = "1.2.840.10008.5.1.4.1.1.66.4"
-FRAME_OF_REFERENCE = "1.2.826.0.1.3680043.8.498.9"
-SLICE = InstanceReference(CT, "1.2.826.0.1.3680043.8.498.3.1")
-SECOND_SLICE = InstanceReference(CT, "1.2.826.0.1.3680043.8.498.3.2")
-SERIES = "1.2.826.0.1.3680043.8.498.2"
-SEGMENTATION = "1.2.826.0.1.3680043.8.498.4"
-STUDY = "1.2.826.0.1.3680043.8.498.1"
-TRACKING_UID = "1.2.826.0.1.3680043.8.498.77"
-
-LIVER = Code("10200004", "SCT", "Liver")
-LEFT = Code("7771000", "SCT", "Left")
-UPPER = Code("261183002", "SCT", "Upper")
-MASS = Code("4147007", "SCT", "Mass")
-ABNORMAL = Code("49755003", "SCT", "Morphologically abnormal structure")
-RECIST = Code("112022", "DCM", "RECIST 1.1")
-SQUARE = np.array([[0.0, 0, 5], [10, 0, 5], [10, 10, 5], [0, 10, 5]])
-
-
-def length(value: float | None = 40.5, **more: Any) -> Measurement:
-    return Measurement(concepts.LENGTH, value, concepts.MILLIMETRE, **more)
-
-
-def in_space(kind: str, points: Any, **more: Any) -> Region:
-    return Region(kind, np.array(points, dtype=float), frame_of_reference_uid=FRAME_OF_REFERENCE, **more)
-
-
-def in_image(kind: str, pixels: Any, image: InstanceReference = SLICE, **more: Any) -> Region:
-    return Region(kind, None, Graphic(kind, np.array(pixels, dtype=float)), images=(image,), **more)
-
-
-def line(*shift: float) -> Region:
-    return in_space("POLYLINE", np.array([[1.0, 2, 3], [4, 6, 3]]) + np.array(shift or 0.0))
-
-
-ELLIPSOID = in_space("ELLIPSOID", [[-3, 0, 0], [3, 0, 0], [0, -2, 0], [0, 2, 0], [0, 0, -1], [0, 0, 1]])
-
-RICH = Group(
-    1,
-    tracking_identifier="Lesion 1 µ",
-    tracking_uid=TRACKING_UID,
-    activity_session="2",
-    category=ABNORMAL,
-    finding=MASS,
-    sites=(Site(LIVER, LEFT, (UPPER,)),),
-    method=RECIST,
-    algorithm=Algorithm("U-Net", "1.2", ("threshold=0.5", "steps=3")),
-    time_point=TimePoint("Week 6", Code("113852", "DCM", "Irradiation Event"), 2, "S-2", "P-6"),
-    comment="growing\nslowly",
-    measurements=[
-        length(
-            1 / 3,
-            method=RECIST,
-            derivation=concepts.MEAN,
-            qualifier=Code("114009", "DCM", "Value out of range"),
-            sites=(Site(LIVER),),
-            algorithm=Algorithm("Caliper", "3"),
-        ),
-        Measurement(concepts.AREA, 12.5, concepts.SQUARE_MILLIMETRE, text="12.50"),
-    ],
-    evaluations=[
-        Evaluation(Code("121404", "DCM", "Margins"), Code("129715009", "SCT", "Smooth")),
-        Evaluation(Code("121072", "DCM", "Impression"), "benign"),
-    ],
-    regions=[line()],
-    real_world_value_maps=[InstanceReference("1.2.840.10008.5.1.4.1.1.67", "1.2.826.0.1.3680043.8.498.6")],
-)
-
-
-# --- Documents -------------------------------------------------------------------------------------------------------
-
-
-def document(*groups: Group, **options: Any) -> Dataset:
-    """A Comprehensive 3D SR with what a header must have."""
-    dataset = template.measurement_report(groups, **options)
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.SOPClassUID, dataset.SOPInstanceUID = COMPREHENSIVE_3D_SR, generate_uid()
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = STUDY, generate_uid()
-    dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate, dataset.PatientSex = "Doe^Jane", "P1", "", ""
-    dataset.StudyDate, dataset.StudyTime, dataset.StudyID, dataset.AccessionNumber = "20240101", "120000", "1", ""
-    dataset.ReferringPhysicianName = ""
-    dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = "SR", 1, 1
-    dataset.Manufacturer, dataset.ManufacturerModelName = "DICOMBridge", "tests"
-    dataset.DeviceSerialNumber, dataset.SoftwareVersions = "1", "1"
-    dataset.ContentDate, dataset.ContentTime = "20240101", "120000"
-    dataset.CompletionFlag, dataset.VerificationFlag = "COMPLETE", "UNVERIFIED"
-    dataset.PreliminaryFlag = "FINAL"
-    dataset.PerformedProcedureCodeSequence, dataset.ReferencedPerformedProcedureStepSequence = [], []
-    evidence = [item.ReferencedSOPSequence[0] for item in walk(dataset) if "ReferencedSOPSequence" in item]
-    if evidence:
-        series, study = Dataset(), Dataset()
-        series.SeriesInstanceUID = SERIES
-        by_uid = {one.ReferencedSOPInstanceUID: one for one in evidence}
-        series.ReferencedSOPSequence = [plain(one) for one in by_uid.values()]
-        study.StudyInstanceUID, study.ReferencedSeriesSequence = STUDY, [series]
-        dataset.CurrentRequestedProcedureEvidenceSequence = [study]
-    return dataset
-
-
-def plain(reference: Dataset) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = reference.ReferencedSOPClassUID
-    item.ReferencedSOPInstanceUID = reference.ReferencedSOPInstanceUID
-    return item
-
-
-def walk(item: Dataset) -> Iterator[Dataset]:
-    for child in item.get("ContentSequence") or []:
-        yield child
-        yield from walk(child)
-
-
-def written(path: Path, *groups: Group, **options: Any) -> Path:
-    document(*groups, **options).save_as(path / "report.dcm", enforce_file_format=True)
-    return path / "report.dcm"
-
-
-def complaints(path: Path) -> tuple[list[str], list[str]]:
-    done = peers.run(peers.tool("dciodvfy"), "-new", path, check=False)
-    lines = (done.stdout + done.stderr).splitlines()
-    assert any(line.strip() == "Comprehensive3DSR" for line in lines), f"dciodvfy saw no report: {lines}"
-    return [one for one in lines if one.startswith("Error")], [one for one in lines if one.startswith("Warning")]
-
-
-def read_by_highdicom(path: Path) -> Any:
-    return hd.sr.srread(path).content
-
-
-def read_by_us(path: Path) -> ContentItem:
-    with open_multiframe(path, pixels=False) as opened:
-        tree = read_content(opened)
-    assert not tree.faults
-    return tree.root
-
-
-def groups_of(root: ContentItem) -> list[ContentItem]:
-    return [item for item in root.walk() if concepts.is_one_of(item.concept, [concepts.MEASUREMENT_GROUP])]
-
-
-def named(item: ContentItem, concept: Code) -> list[ContentItem]:
-    return [child for child in item.children if concepts.is_one_of(child.concept, [concept])]
-
-
-def shape(item: ContentItem) -> list[Any]:
-    """Value types, relations and meanings below an item."""
-    return [(one.relation, one.value_type, one.concept.meaning if one.concept else "") for one in item.children]
-
+from dicombridge.report.content import Graphic, InstanceReference
+from dicombridge.report.groups import Evaluation, Group, Measurement, Observer, Region
 
 # --- Items -----------------------------------------------------------------------------------------------------------
 
@@ -534,162 +408,3 @@ def test_evaluations_alone_need_no_measurements() -> None:
 def test_unknown_profiles() -> None:
     with pytest.raises(ExportError, match="standard, ohif"):
         template.group_item(Group(1), "other")
-
-
-# --- OHIF ------------------------------------------------------------------------------------------------------------
-
-IMAGE = {
-    "PatientID": "P1",
-    "PatientName": "Doe^Jane",
-    "StudyInstanceUID": STUDY,
-    "SeriesInstanceUID": SERIES,
-    "SOPInstanceUID": SLICE.sop_instance_uid,
-    "SOPClassUID": CT,
-    "Rows": 80,
-    "Columns": 100,
-    "ImagePositionPatient": [-10.0, 20.0, 30.0],
-    "ImageOrientationPatient": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
-    "PixelSpacing": [0.5, 0.5],
-    "FrameOfReferenceUID": FRAME_OF_REFERENCE,
-}
-
-
-def drawn(kind: str, pixels: Any, **more: Any) -> Region:
-    """A region in the image above; (0, 0) is the corner of its first pixel."""
-    flat = np.array(pixels, dtype=float)
-    points = np.column_stack([(flat - 0.5) * 0.5, np.zeros(len(flat))]) + IMAGE["ImagePositionPatient"]
-    graphic = Graphic(kind, flat)
-    return Region(kind, points, graphic, FRAME_OF_REFERENCE, (SLICE,), concepts.IMAGE_REGION, **more)
-
-
-def measured(concept: Code, value: float = 7.5, units: Code = concepts.MILLIMETRE, **more: Any) -> Measurement:
-    return Measurement(concept, value, units, **more)
-
-
-AREA = measured(concepts.AREA, 12.0, concepts.SQUARE_MILLIMETRE)
-MEAN = measured(Code("373098007", "SCT", "Mean value"), 42.0, Code("[hnsf'U]", "UCUM", "Hounsfield unit"))
-BOX = [[10, 10], [30, 10], [30, 20], [10, 20]]
-FREEHAND = [[10, 10], [30, 12], [25, 28], [12, 25], [8, 17]]
-AXES = [drawn("POLYLINE", [[30, 5], [30, 25]]), drawn("POLYLINE", [[10, 15], [60, 15]])]
-
-RIGHT_ANGLE = [drawn("POLYLINE", [[10, 10], [30, 10], [30, 30]], is_angle=True)]
-ELLIPSE = [drawn("ELLIPSE", [[10, 20], [50, 20], [30, 10], [30, 30]])]
-NINETY = [measured(concepts.ANGLE, 90.0, concepts.DEGREE)]
-COBB = [measured(concepts.COBB_ANGLE, 90.0, concepts.DEGREE, regions=(0, 1))]
-LINE = [drawn("POLYLINE", BOX[:2])]
-DIAMETERS = [measured(concepts.SHORT_AXIS, 10.0, regions=(0,)), measured(concepts.LONG_AXIS, 25.0, regions=(1,))]
-BOTH = {"area": 12.0, "mean": 42.0}
-
-TOOLS: dict[str, tuple[str, list[Region], list[Measurement], dict[str, float]]] = {
-    "line": ("Length", LINE, [measured(concepts.LENGTH)], {"length": 7.5}),
-    "line without number": ("Length", LINE, [], {"length": 10.0}),
-    "axes": ("Bidirectional", AXES, DIAMETERS, {"length": 25.0, "width": 10.0}),
-    "angle": ("Angle", RIGHT_ANGLE, NINETY, {"angle": 90.0}),
-    "angle without number": ("Angle", RIGHT_ANGLE, [], {"angle": 90.0}),
-    "angle of two lines": ("CobbAngle", AXES, COBB, {"angle": 90.0}),
-    "ellipse": ("EllipticalROI", ELLIPSE, [MEAN, AREA], BOTH),
-    "ellipse without number": ("EllipticalROI", ELLIPSE, [], {"area": np.pi * 10 * 5}),
-    "circle": ("CircleROI", [drawn("CIRCLE", [[30, 20], [40, 20]])], [AREA, MEAN], BOTH),
-    "rectangle": ("RectangleROI", [drawn("POLYGON", BOX)], [AREA], {"area": 12.0}),
-    "closed rectangle": ("RectangleROI", [drawn("POLYLINE", [*BOX, BOX[0]])], [], {"area": 50.0}),
-    "contour": ("PlanarFreehandROI", [drawn("POLYGON", FREEHAND)], [AREA, MEAN], BOTH),
-    "open contour": ("PlanarFreehandROI", [drawn("POLYLINE", FREEHAND)], [], {}),
-    "point": ("Probe", [drawn("POINT", BOX[:1])], [], {}),
-}
-SITES = (Site(LIVER, LEFT),)
-
-
-def drawn_group(name: str, **more: Any) -> Group:
-    _, regions, measurements, _ = TOOLS[name]
-    group = Group(1, (), "", False, name, TRACKING_UID, finding=MASS, sites=SITES)
-    return replace(replace(group, regions=regions, measurements=measurements), **more)
-
-
-def hydrated(path: Path) -> list[dict[str, Any]]:
-    return [one for found in javascript.hydrated(path, [IMAGE]).values() for one in found]
-
-
-@pytest.mark.parametrize("name", TOOLS)
-def test_cornerstone_takes_up_groups(name: str, tmp_path: Path) -> None:
-    tool, regions, _, stats = TOOLS[name]
-    path = written(tmp_path, drawn_group(name), profile="ohif")
-    assert complaints(path) == ([], [])
-    [found] = hydrated(path)
-    assert (found["tool"], found["trackingIdentifier"]) == (tool, f"Cornerstone3DTools@^0.1.0:{tool}")
-    assert (found["trackingUID"], found["label"], found["image"]) == (TRACKING_UID, name, SLICE.sop_instance_uid)
-    assert found["finding"]["CodeValue"] == MASS.value
-    assert [site["CodeValue"] for site in found["findingSites"]] == [LIVER.value]
-    assert {key: found["stats"][key] for key in stats} == pytest.approx(stats, rel=1e-6)
-    wanted = np.vstack([one.points for one in (regions[::-1] if name == "axes" else regions) if one.points is not None])
-    if tool == "RectangleROI":
-        wanted = wanted[[0, 1, 3, 2]]
-    np.testing.assert_allclose(found["points"], wanted, atol=1e-4)
-    assert found["closed"] in (None, name == "contour")
-    [group] = read_by_highdicom(path).get_image_measurement_groups()
-    assert group.tracking_uid == TRACKING_UID
-
-
-def test_own_identifiers_and_labels(tmp_path: Path) -> None:
-    group = drawn_group("point", comment="see here")
-    path = written(tmp_path, group, profile="ohif")
-    [found] = hydrated(path)
-    assert (found["tool"], found["label"]) == ("ArrowAnnotate", "see here")
-    [container] = groups_of(read_by_us(path))
-    texts = {one.concept.meaning: one.value for one in container.children if one.value_type == "TEXT" and one.concept}
-    assert texts == {
-        "Tracking Identifier": "Cornerstone3DTools@^0.1.0:ArrowAnnotate",
-        "Lesion Identifier": "point",
-        "Comment": "see here",
-    }
-
-
-def test_free_text_findings_are_labels(tmp_path: Path) -> None:
-    finding = Code("CORNERSTONEFREETEXT", "CORNERSTONEJS", "from long ago")
-    path = written(tmp_path, drawn_group("line", finding=finding, tracking_identifier=""), profile="ohif")
-    assert complaints(path)[0] == []
-    [found] = hydrated(path)
-    assert found["label"] == "from long ago"
-
-
-def test_cornerstones_groups_keep_their_identifier(tmp_path: Path) -> None:
-    identifier = "Cornerstone3DTools@^0.1.0:PlanarFreehandROI:SplineROI"
-    own = [
-        replace(drawn("MULTIPOINT", FREEHAND[::2]), purpose=Code("ControlPoints", "99CS3D", "Control Points")),
-        replace(drawn("POINT", [[50, 60]]), purpose=Code("TextPosition", "99CS3D", "Text Annotation Position")),
-    ]
-    closed = drawn("POLYLINE", [*FREEHAND, FREEHAND[0]])
-    group = drawn_group("contour", regions=[own[0], closed, own[1]], tracking_identifier=identifier, comment="label")
-    [found] = hydrated(written(tmp_path, group, profile="ohif"))
-    assert (found["tool"], found["trackingIdentifier"], found["label"]) == ("SplineROI", identifier, "label")
-    np.testing.assert_allclose(found["controlPoints"], own[0].points, atol=1e-4)  # type: ignore[arg-type]
-    np.testing.assert_allclose(found["textBox"], own[1].points[0], atol=1e-4)  # type: ignore[index]
-    np.testing.assert_allclose(found["points"], closed.points[:-1], atol=1e-4)  # type: ignore[index]
-
-
-def test_groups_of_several_regions_become_several_annotations(tmp_path: Path) -> None:
-    regions = [drawn("MULTIPOINT", FREEHAND), drawn("POLYGON", BOX)]
-    group = drawn_group("point", regions=regions, measurements=[replace(AREA, regions=(1,)), MEAN])
-    path = written(tmp_path, group, profile="ohif")
-    found = hydrated(path)
-    assert sorted(one["tool"] for one in found) == ["Probe"] * 5 + ["RectangleROI"]
-    assert len({one["trackingUID"] for one in found}) == 6
-    assert found[0]["trackingUID"] == TRACKING_UID
-    assert [one["stats"]["area"] for one in found if one["tool"] == "RectangleROI"] == [12.0]
-    with pytest.raises(ExportError, match="becomes 6 groups"):
-        template.group_item(group, "ohif")
-
-
-def test_tools_that_a_group_has_outgrown(tmp_path: Path) -> None:
-    outgrown = drawn_group("line", tracking_identifier="Cornerstone3DTools@^0.1.0:Bidirectional", comment="one axis")
-    [found] = hydrated(written(tmp_path, outgrown, profile="ohif"))
-    assert (found["tool"], found["label"]) == ("Length", "one axis")
-
-
-def test_regions_outside_of_images_are_refused() -> None:
-    with pytest.raises(ExportError, match=r"'tilted'.*plane of an image"):
-        template.group_item(Group(1, tracking_identifier="tilted", regions=[line()]), "ohif")
-
-
-def test_groups_without_regions_are_as_in_the_standard() -> None:
-    _, group = case("segment")
-    assert template.group_item(group, "ohif") == template.group_item(group)

@@ -113,3 +113,21 @@ class DatabaseTestCase(unittest.TestCase):
         self.assertEqual(dataset.SeriesDescription, SERIES_DESCRIPTION)
         DICOMUtils.importDicom(str(outgoing), self.database)
         return dataset
+
+
+def matrix_of(volume: Any) -> Any:
+    """Return the matrix of a volume node from indices to RAS."""
+    from vtk import vtkMatrix4x4
+
+    matrix = vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    return matrix
+
+
+def inverted(matrix: Any) -> Any:
+    """Return the inverse of a matrix."""
+    from vtk import vtkMatrix4x4
+
+    inverse = vtkMatrix4x4()
+    vtkMatrix4x4.Invert(matrix, inverse)
+    return inverse

@@ -272,7 +272,7 @@ def _same_outlines(said: Sequence[Outline], finding: Finding) -> bool:
     return len(said) == len(finding.outlines) and all(
         one.graphic == other.graphic
         and one.points.shape == other.points.shape
-        and bool(np.allclose(one.points, other.points, atol=_EXACT_MM))
+        and bool(np.allclose(one.points, other.points, rtol=0.0, atol=_EXACT_MM))
         for one, other in zip(said, finding.outlines, strict=True)
     )
 

@@ -5,7 +5,7 @@ What every frame has is encoded at once, without a Dataset for each: segmentatio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from struct import pack
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_POSITION",
+    "SlicePlaces",
     "code_sequence",
     "derivation_images",
     "dimension_modules",
@@ -62,6 +63,48 @@ def shared_groups(grid: VolumeGeometry | SlantedGrid) -> Dataset:
     shared.PixelMeasuresSequence = [measures]
     shared.PlaneOrientationSequence = [orientation]
     return shared
+
+
+class SlicePlaces:
+    """Where the frames of an object of a patient lie: each is a slice of a grid, by its number from 0.
+
+    Parameters
+    ----------
+    grid
+        In LPS mm.
+    used
+        Slices that are written.
+
+    Attributes
+    ----------
+    shape
+        Rows and columns of a frame.
+    dimensions
+        As :func:`dimension_modules` takes them.
+    """
+
+    def __init__(self, grid: VolumeGeometry | SlantedGrid, used: Iterable[int]) -> None:
+        self.grid = grid
+        self.dimensions = [IMAGE_POSITION]
+        self.shape: tuple[int, int] = (int(grid.spatial_shape[1]), int(grid.spatial_shape[2]))
+        self._positions = frame_positions(grid)
+        self._rank = {place: number for number, place in enumerate(sorted(set(used)), start=1)}
+
+    def index(self, place: int) -> tuple[int, ...]:
+        """Return the Dimension Index Values of a frame."""
+        return (self._rank[place],)
+
+    def position(self, place: int) -> tuple[bytes, bytes]:
+        """Return the functional group that says where a frame lies: what stands before (0028,9132), and after it."""
+        return plane_position(self._positions[place]), b""
+
+    def shared_groups(self) -> Dataset:
+        """Return the item of the Shared Functional Groups Sequence."""
+        return shared_groups(self.grid)
+
+    def set_attributes(self, dataset: Dataset) -> None:
+        """Set what the object as a whole says of its frames: their size, and the dimension organization."""
+        dataset.Rows, dataset.Columns = self.shape
 
 
 def dimension_modules(dataset: Dataset, pointers: Sequence[tuple[int, int, str]]) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SliceSources",
+    "SlideImage",
     "Source",
     "find_source",
     "frame_of_reference",
@@ -62,6 +63,9 @@ class Source:
         The volume node of the reference geometry; also one that is not from DICOM. None if there is none.
     warnings
         Why there is no grid.
+    slides
+        Whole slide images (levels) of the same series, which have no grid but a total pixel matrix: those that the
+        node names first.
     """
 
     header: Any = None
@@ -72,6 +76,28 @@ class Source:
     given: bool = False
     volume: Any = None
     warnings: list[str] = field(default_factory=list)
+    slides: list[SlideImage] = field(default_factory=list)
+
+    @property
+    def is_found(self) -> bool:
+        """Whether there are images on whose pixels a node can be written."""
+        return self.grid is not None or bool(self.slides)
+
+
+@dataclass(frozen=True)
+class SlideImage:
+    """A level of a slide.
+
+    Attributes
+    ----------
+    header
+        Its header, or what a volume node remembers of it.
+    path
+        Its file; empty where it is not at hand.
+    """
+
+    header: Any
+    path: str
 
 
 def find_source(node: Any, database: Database | None, source: Any = None) -> Source:
@@ -103,7 +129,7 @@ def find_source(node: Any, database: Database | None, source: Any = None) -> Sou
         _use_given(found, source, database)
     elif database is not None:
         _use_database(found, _candidates(node, found), database, found.volume, _instances_in_slices(node))
-    if found.grid is None and found.volume is not None:
+    if not found.is_found and found.volume is not None:
         _use_volume(found, found.volume)
     if database is not None:
         found.references = [_with_series(reference, database) for reference in found.references]
@@ -127,7 +153,7 @@ def _leave_other_frame(found: Source, node: Any) -> None:
         return
     found.header = copy(found.header)
     found.header.FrameOfReferenceUID = frame
-    found.grid, found.others = None, []
+    found.grid, found.others, found.slides = None, [], []
     found.warnings.append("The images of the frame of reference into which its registration leads are not at hand.")
 
 
@@ -174,7 +200,7 @@ def _use_given(found: Source, source: Any, database: Database | None) -> None:
         series.sort(key=lambda uid: -len(wanted.intersection(own.instancesForSeries(uid))))
         for uid in series:
             _use_series(found, uid, own, None, wanted)
-            if found.grid is not None:
+            if found.is_found:
                 return
     raise ExportError(f"The source {source} holds no image series with a regular grid. {' '.join(found.warnings)}")
 
@@ -212,7 +238,7 @@ def _use_database(
     first = sorted(series, key=lambda uid: [-len(one.intersection(series[uid])) for one in telling])
     for uid in first:
         _use_series(found, uid, database, volume, of_volume or set(series[uid]))
-        if found.grid is not None:
+        if found.is_found:
             return
 
 
@@ -226,6 +252,9 @@ def _use_series(found: Source, series_uid: str, database: Database, volume: Any,
         return
     try:
         found.header = read_header(files[0])
+        if "TotalPixelMatrixColumns" in found.header:
+            _use_slides(found, series_uid, files, wanted)
+            return
         grids = series_grids(files, database)
     except DicomBridgeError as error:
         found.warnings.append(str(error))
@@ -244,16 +273,30 @@ def _use_series(found: Source, series_uid: str, database: Database, volume: Any,
         found.warnings.append(f"The images of series {series_uid} form no regular grid.")
 
 
+def _use_slides(found: Source, series_uid: str, files: Sequence[str], wanted: set[str]) -> None:
+    """Use the levels of a slide; each is an instance with a matrix of its own."""
+    slides = [SlideImage(read_header(file), file) for file in files]
+    found.slides = [slide for slide in slides if "TotalPixelMatrixColumns" in slide.header]
+    found.slides.sort(key=lambda slide: slide.header.get("SOPInstanceUID") not in wanted)
+    found.header = found.slides[0].header
+    found.series_instance_uid = series_uid
+
+
 def _use_volume(found: Source, volume: Any) -> None:
     """Use what a volume node remembers of its images, where there is no database that has them."""
     from dicombridge.image.series import SourceGrid
     from dicombridge.image.volume import FRAME_NUMBERS, MISSING_SLICES
 
     header = remembered(volume)
-    if header is None or not header.get("SOPClassUID") or volume.GetImageData() is None:
+    if header is None or not header.get("SOPClassUID"):
         return
     found.header = header
     found.series_instance_uid = str(header.get("SeriesInstanceUID") or "")
+    if "TotalPixelMatrixColumns" in header:
+        found.slides = [SlideImage(header, "")]
+        return
+    if volume.GetImageData() is None:
+        return
     geometry = volume_geometry(volume)
     slices = int(geometry.spatial_shape[0])
     uids = (volume.GetAttribute("DICOM.instanceUIDs") or "").split()
@@ -396,6 +439,14 @@ def instances_to_name(source: Source, sources: SliceSources) -> tuple[list[Refer
         uids += [uid for grid in source.others for uid in grid.instance_uids if uid in named]
         for uid in uids:
             found.setdefault(uid, Reference(uid, source.grid.sop_class_uid, source.series_instance_uid, study))
+    for slide in source.slides:
+        header = slide.header
+        uid, sop_class, series, study = (
+            str(header.get(keyword) or "")
+            for keyword in ("SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID", "StudyInstanceUID")
+        )
+        if any(uid == named for pairs in sources.by_slice.values() for _, named, _ in pairs):
+            found[uid] = Reference(uid, sop_class, series, study)
     kept = {one.sop_instance_uid: one for one in source.references if one.sop_instance_uid}
     if source.given and found and not kept.keys() & found.keys():
         warning = f"References to {len(kept)} images were left out: other source images were given."

@@ -51,7 +51,6 @@ def _loadable(files: list[str], database: Database) -> Loadable:
 def _look_into(loadable: Loadable, database: Database) -> None:
     """Complete a loadable with what only the header's sequences say."""
     from dicombridge.multiframe import read_header
-    from dicombridge.parametric_map.reading import is_tiled
     from dicombridge.references import instances_needed
 
     header = read_header(loadable.files[0])
@@ -61,9 +60,6 @@ def _look_into(loadable: Loadable, database: Database) -> None:
     if announced > len(loadable.files):
         missing = announced - len(loadable.files)
         loadable.warning = f"{missing} of the {announced} files of its concatenation are missing."
-    if is_tiled(header):
-        loadable.warning = "This is a parametric map of a whole slide image, which this version cannot load."
-        loadable.selected, loadable.confidence = False, 0.1
 
 
 def _tooltip(header: Any, path: str, otherwise: str) -> str:

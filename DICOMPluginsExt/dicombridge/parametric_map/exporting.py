@@ -115,7 +115,7 @@ def _job(nodes: list[Any], database: Database | None, own: Mapping[str, Any], ke
         def write(path: Path) -> None:
             frames = frames_of(content)
             groups = per_frame_groups(content, frames, derivation)
-            _, rows, columns = (int(size) for size in content.grid.spatial_shape)
+            rows, columns = content.places.shape
             bits = int(dataset.BitsAllocated)
             tag = _TAGS.get(content.stored_type, PIXEL_DATA)
             pixels = Pixels(pixel_frames(content, frames), len(frames), rows, columns, bits, tag)
@@ -154,6 +154,7 @@ def _dataset(content: ObjectContent, keywords: Mapping[str, Any]) -> Dataset:
     set_references(dataset, references, dataset.StudyInstanceUID)
     if any(not content.maps[frame.map].sources.by_slice.get(frame.place) for frame in frames):
         set_source_images(dataset, references)
+    content.places.set_attributes(dataset)
     dimension_modules(dataset, dimensions(content))
     dataset.SharedFunctionalGroupsSequence = [shared_item(content, content.kept, list(dataset.ImageType))]
     return dataset

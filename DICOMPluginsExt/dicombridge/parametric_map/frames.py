@@ -12,13 +12,7 @@ from pydicom.dataset import Dataset
 
 from dicombridge.codes import Code, code_item
 from dicombridge.encode import decimal_string, element, encoded_dataset, sequence
-from dicombridge.output.frames import (
-    IMAGE_POSITION,
-    derivation_images,
-    frame_positions,
-    plane_position,
-    shared_groups,
-)
+from dicombridge.output.frames import derivation_images
 from dicombridge.part10 import PER_FRAME_GROUPS
 from dicombridge.value_mapping import item_of_mapping
 
@@ -41,6 +35,7 @@ _WRITTEN_GROUPS = (
     "PixelValueTransformationSequence",
     "PlaneOrientationSequence",
     "PlanePositionSequence",
+    "PlanePositionSlideSequence",
     "RealWorldValueMappingSequence",
     "TemporalPositionSequence",
 )
@@ -52,7 +47,7 @@ _WHOLE_BODY = Code("38266002", "SCT", "Entire body")
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame to be written: which map, time point and slice it shows, counted from 0."""
+    """One frame to be written: which map, time point and slice, or tile, it shows, counted from 0."""
 
     map: int
     time: int
@@ -72,7 +67,7 @@ def frames_of(content: ObjectContent) -> list[Frame]:
 def dimensions(content: ObjectContent) -> list[tuple[int, int, str]]:
     """Return the dimensions that vary, the slowest one first (PS3.3 C.7.6.17)."""
     time = [_TIME_OFFSET if content.in_seconds else _TIME_INDEX] if content.times else []
-    return [*([_MAP] if len(content.maps) > 1 else []), *time, IMAGE_POSITION]
+    return [*([_MAP] if len(content.maps) > 1 else []), *time, *content.places.dimensions]
 
 
 def shared_item(content: ObjectContent, kept: Dataset | None, frame_type: list[str]) -> Dataset:
@@ -82,7 +77,7 @@ def shared_item(content: ObjectContent, kept: Dataset | None, frame_type: list[s
         for other in known:
             if other.keyword not in _WRITTEN_GROUPS:
                 item[other.tag] = other
-    item.update(shared_groups(content.grid))
+    item.update(content.places.shared_groups())
     type_item, identity = Dataset(), Dataset()
     type_item.FrameType = frame_type
     item.ParametricMapFrameTypeSequence = [type_item]
@@ -130,9 +125,8 @@ def per_frame_groups(content: ObjectContent, frames: list[Frame], derivation: Co
         How the maps were made from their images, where the caller says so.
     """
     places = sorted({frame.place for frame in frames})
-    rank = {place: number for number, place in enumerate(places, start=1)}
-    positions = frame_positions(content.grid)
-    position = {place: plane_position(positions[place]) for place in places}
+    placed = content.places
+    position = {place: placed.position(place) for place in places}
     several = len(content.maps) > 1
     # A functional group of one frame is one of all frames (PS3.3 C.7.6.16.1.1), also where there is nothing to say.
     is_derived = any(one.sources.by_slice.get(place) for one in content.maps for place in places)
@@ -151,12 +145,13 @@ def per_frame_groups(content: ObjectContent, frames: list[Frame], derivation: Co
     contents = []
     for frame in frames:
         images, meaning, window = of_map[frame.map]
-        index = [*([frame.map + 1] if several else []), *([frame.time + 1] if content.times else []), rank[frame.place]]
-        groups = images.get(frame.place, b"") + _frame_content(content, frame, index) + position[frame.place]
+        index = [*([frame.map + 1] if several else []), *([frame.time + 1] if content.times else [])]
+        index += placed.index(frame.place)
+        groups = images.get(frame.place, b"") + _frame_content(content, frame, index) + position[frame.place][0]
         if content.times and content.in_seconds:
             offset = pack("<d", content.times[frame.time])
             groups += sequence(0x00209310, [element(0x0020930D, b"FD", offset)])
-        contents.append(groups + window + meaning)
+        contents.append(groups + window + meaning + position[frame.place][1])
     return sequence(PER_FRAME_GROUPS, contents)
 
 

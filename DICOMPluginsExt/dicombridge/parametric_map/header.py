@@ -85,7 +85,6 @@ def map_header(
         dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 15, 0
     else:
         dataset.pop("PixelRepresentation", None)
-    _, dataset.Rows, dataset.Columns = (int(size) for size in content.grid.spatial_shape)
     record_predecessor(dataset, kept)
     apply_keywords(dataset, keywords)
     return dataset

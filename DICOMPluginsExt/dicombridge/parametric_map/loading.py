@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ def load(
     scene: Any,
     database: Database | None,
     progress: Progress | None = None,
+    *,
+    region: Sequence[float] | None = None,
 ) -> list[Any]:
     """Load a DICOM parametric map into a scene.
 
@@ -44,6 +47,8 @@ def load(
         Where source images are looked up that tell where the frames lie, if the frames do not; may be None.
     progress
         Called with a fraction (0 to 1) and a message.
+    region
+        Of a map of a slide: only what touches x, y, width, height in slide mm.
 
     Returns
     -------
@@ -54,13 +59,13 @@ def load(
     Raises
     ------
     DicomBridgeError
-        The file is damaged, not a map of a patient image, or cannot be placed in space.
+        The file is damaged, or cannot be placed in space, or is of a slide and too large to be loaded whole.
     """
     images = MapImages()
     with ExitStack() as files, reading(loadable.files[0]):
         if progress is not None:
             progress(0.0, "Reading the functional groups")
-        result = open_maps(loadable.files, database, files)
+        result = open_maps(loadable.files, database, files, region)
         arrays = read_voxels(result, images.allocate, progress)
     with transaction(scene):
         nodes = []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["MapFrames", "Mark", "marks_of_files", "sort_frames"]
 
 _POSITION_POINTERS = frozenset({0x00200032, 0x00209057, 0x00209056, 0x00209111, 0x00209113, 0x00209116})
+_POSITION_POINTERS |= {0x0040072A, 0x0040073A, 0x0040074A, 0x0048021A, 0x0048021E, 0x0048021F}  # of a slide's tiles
 """Dimensions that only say where a frame lies."""
 
 _TIME_POINTERS = {

@@ -16,8 +16,10 @@ from dicombridge.errors import ExportError
 from dicombridge.geometry import same_grid
 from dicombridge.image.volume import MISSING_SLICES
 from dicombridge.kinds import kind_named, kind_of_sop_class
+from dicombridge.output.frames import SlicePlaces
 from dicombridge.output.options import code_option
 from dicombridge.output.source import SliceSources, Source, find_source, slice_sources
+from dicombridge.output.tiles import TileGrid, TilePlaces, TileStack, slide_sources, tile_grid
 from dicombridge.output.volumes import sampled, voxels_of_node
 from dicombridge.parametric_map.nodes import DERIVATION_ATTRIBUTE, MAPPING_ATTRIBUTE, STORED_TYPE_ATTRIBUTE
 from dicombridge.parametric_map.values import STORED_TYPES, Storing, described, float_type, storing
@@ -47,7 +49,7 @@ class MapContent:
     node
         Volume or sequence.
     arrays
-        Real world values (slices, rows, columns), one array a time point.
+        Real world values (slices, rows, columns), or their tiles, one array a time point.
     storing
         How they are stored.
     derivation
@@ -57,13 +59,13 @@ class MapContent:
     sources
         Those in its slices.
     slices
-        Those that are written.
+        Those, or the tiles, that are written.
     window
         Centre and width in real world values, or None.
     """
 
     node: Any
-    arrays: list[NDArray[Any]]
+    arrays: list[NDArray[Any]] | list[TileStack]
     storing: Storing
     derivation: Dataset | None
     source: Source
@@ -82,6 +84,8 @@ class ObjectContent:
         At least one, all on the same grid.
     grid
         In the frame of reference of the images.
+    tiles
+        Where the grid lies on a slide; None for images of a patient.
     stored_type
         Out of :data:`STORED_TYPES`.
     times
@@ -104,6 +108,13 @@ class ObjectContent:
     source: Source
     kept: Dataset | None
     warnings: list[str] = field(default_factory=list)
+    tiles: TileGrid | None = None
+
+    @property
+    def places(self) -> SlicePlaces | TilePlaces:
+        """Where the slices, or tiles, that are written lie."""
+        used = {place for one in self.maps for place in one.slices}
+        return SlicePlaces(self.grid, used) if self.tiles is None else TilePlaces(self.tiles, used)
 
 
 # --- Grouping ------------------------------------------------------------------------------------------------------
@@ -158,6 +169,7 @@ def content_of(nodes: Sequence[Any], database: Database | None, own: Mapping[str
             raise ExportError(f"{node.GetName()!r} has other time points than {first.GetName()!r}; write it apart.")
     stored_type = _stored_type(nodes, [array for one in read for array in one.arrays], own.get("pixel_type"))
     content = ObjectContent([], grid, stored_type, read[0].times, read[0].in_seconds, source, kept if is_map else None)
+    content.tiles = tile_grid(grid, source, content.kept, first.GetName() or "The volume")
     labels: set[str] = set()
     for number, (node, one) in enumerate(zip(nodes, read, strict=True), start=1):
         content.warnings += one.warnings
@@ -173,7 +185,7 @@ def _own_images(node: Any, kept: Dataset | None) -> Any:
         return None
     if kept is not None:
         kind = kind_of_sop_class(str(kept.get("SOPClassUID") or ""))
-        return node if kind is not None and kind.name == "IMAGE" else None
+        return node if kind is not None and kind.name in ("IMAGE", "SLIDE") else None
     return node if node.GetAttribute("DICOM.instanceUIDs") else None
 
 
@@ -282,16 +294,47 @@ def _map(
             f"{node.GetName()!r} was written as {content.stored_type}: no value is off by more than {found.error:.3g} "
             f"{unit}."
         )
+    stacks: list[NDArray[Any]] | list[TileStack] = one.arrays
+    if content.tiles is not None:
+        stacks = _in_tiles(one, found, content)
+        slices = _filled(stacks)
+        sources = slide_sources(content.tiles, source, slices)
+    else:
+        sources = slice_sources(node, source, content.grid)
     return MapContent(
         node=node,
-        arrays=one.arrays,
+        arrays=stacks,
         storing=found,
         derivation=dataset_from_text(node.GetAttribute(DERIVATION_ATTRIBUTE)),
         source=source,
-        sources=slice_sources(node, source, content.grid),
+        sources=sources,
         slices=slices,
         window=_window(node),
     )
+
+
+def _in_tiles(one: _Read, found: Storing, content: ObjectContent) -> list[TileStack]:
+    """Return the arrays of a map as tiles; what the map leaves out of its outermost tiles has no value (NaN)."""
+    assert content.tiles is not None
+    fill = float("nan")
+    if content.stored_type == "uint16":
+        fill = min(float(array.min()) for array in one.arrays)
+        content.warnings.append(
+            f"Pixels of tiles beyond the volume, which 16-bit numbers cannot leave without a value, have {fill:g}."
+        )
+    floats = np.dtype(content.stored_type if content.stored_type != "uint16" else np.float64)
+    arrays = (array if array.dtype.kind == "f" or fill == fill else array.astype(floats) for array in one.arrays)
+    return [TileStack(content.tiles, array, fill) for array in arrays]
+
+
+def _filled(stacks: list[TileStack]) -> list[int]:
+    """Return the tiles that have a value at some time point; the first one where none has."""
+    filled = [
+        number
+        for number in range(len(stacks[0]))
+        if not all(stack.dtype.kind == "f" and np.isnan(stack[number]).all() for stack in stacks)
+    ]
+    return filled or [0]
 
 
 def _spelled(units: Code, kept: ValueMapping | None) -> Code:

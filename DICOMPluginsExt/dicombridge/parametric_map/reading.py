@@ -5,7 +5,7 @@ No VTK here: the arrays to read into are given by the caller, so that they can b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dicombridge.errors import UnreadableError, UnsupportedError
+from dicombridge.errors import GeometryError, UnreadableError
 from dicombridge.multiframe import MultiFrame, open_multiframe
 from dicombridge.parametric_map.descriptions import derivation, windows
 from dicombridge.parametric_map.groups import FrameGroups
@@ -28,15 +28,15 @@ from dicombridge.segmentation.planes import (
     place_stacks,
     source_uids,
 )
+from dicombridge.segmentation.tiles import Region, TilePlaces, covers, is_tiled, place_tiles, tile_places
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dicombridge.database import Database
 
-__all__ = ["Map", "MapFile", "is_tiled", "open_maps"]
+__all__ = ["Map", "MapFile", "open_maps"]
 
-SLIDE_POSITION = 0x0048021A
 LARGEST_OBJECT = 2**33
 """Voxels of all maps of an object that are allocated: 32 GiB of float32, beyond any object that was ever sent."""
 MOST_MAPS = 1024
@@ -151,13 +151,9 @@ class MapFile:
         raise IndexError(frame)
 
 
-def is_tiled(header: Any) -> bool:
-    """Whether an object is a map of a whole slide image."""
-    organization = str(header.get("DimensionOrganizationType") or "")
-    return organization.startswith("TILED") or "TotalPixelMatrixColumns" in header
-
-
-def open_maps(files: Sequence[str], database: Database | None, stack: ExitStack) -> MapFile:
+def open_maps(
+    files: Sequence[str], database: Database | None, stack: ExitStack, region: Region | None = None
+) -> MapFile:
     """Open the files of one object and find out which maps its frames make.
 
     Parameters
@@ -168,6 +164,8 @@ def open_maps(files: Sequence[str], database: Database | None, stack: ExitStack)
         Where source images are looked up that tell where frames lie; may be None.
     stack
         Keeps the files open.
+    region
+        Part of a slide, in its mm; tiles beside it are left out.
 
     Raises
     ------
@@ -189,17 +187,12 @@ def open_maps(files: Sequence[str], database: Database | None, stack: ExitStack)
         for reference in references_of_file(one):
             references.setdefault(reference.sop_instance_uid or reference.series_instance_uid, reference)
     result.references = list(references.values())
-    _find_maps(result, database)
+    _find_maps(result, _places_of_frames(result, database, region))
     return result
 
 
 def _check(opened: MultiFrame) -> str:
     """Raise where a file is no map that can be loaded; return what is doubtful about it."""
-    if is_tiled(opened.header) or opened.table.has(SLIDE_POSITION):
-        raise UnsupportedError(
-            f"{opened.path}: is a parametric map of a whole slide image, in tiles. This version of DICOMBridge loads "
-            "parametric maps of patient images only."
-        )
     if opened.frames is None:
         raise UnreadableError(opened.path, "has no pixel data.")
     if opened.frames.bits == 1:
@@ -219,12 +212,38 @@ def _counts(result: MapFile) -> list[int]:
     return [part.frames.count for part in result.parts if part.frames is not None]
 
 
-def _find_maps(result: MapFile, database: Database | None) -> None:
-    counts = _counts(result)
+PlaceFrames = Callable[["NDArray[np.int64]"], list[FrameStack]]
+"""Returns some frames of an object on grids."""
+
+
+def _places_of_frames(result: MapFile, database: Database | None, region: Region | None) -> PlaceFrames:
+    """Return what places frames: as planes of a patient, or as tiles of a slide."""
+    if is_tiled(result.parts[0]):
+        tiles: TilePlaces = tile_places(result.parts)
+        return lambda frames: place_tiles(tiles.taken(frames), region)
+    if region is not None:
+        result.warnings.append("It is not of a slide, so all of it was loaded, not a region.")
     planes = concatenated(
-        [frame_planes(part, count, database) for part, count in zip(result.parts, counts, strict=True)]
+        [frame_planes(part, count, database) for part, count in zip(result.parts, _counts(result), strict=True)]
     )
     result.warnings.extend(planes.warnings)
+    first = result.parts[0].frames
+    assert first is not None  # _check has seen to it
+    frame_of_reference = str(result.header.get("FrameOfReferenceUID") or "")
+    return lambda frames: place_stacks(_taken(planes, frames), first.rows, first.columns, [], frame_of_reference)
+
+
+def _taken(planes: FramePlanes, frames: NDArray[np.int64]) -> FramePlanes:
+    return replace(
+        planes,
+        positions=planes.positions[frames],
+        orientations=planes.orientations[frames],
+        spacings=planes.spacings[frames],
+    )
+
+
+def _find_maps(result: MapFile, place: PlaceFrames) -> None:
+    counts = _counts(result)
     marks = marks_of_files(result.parts)
     readings: list[tuple[Reading, ...]] = []
     for part, groups, count in zip(result.parts, result.groups, counts, strict=True):
@@ -235,10 +254,12 @@ def _find_maps(result: MapFile, database: Database | None) -> None:
     found: list[tuple[tuple[int, int], Map]] = []
     quantities = _by_quantity(readings)
     for order, (frames, of_frames) in quantities:
-        for one in _maps_of_quantity(result, planes, marks, frames, of_frames, sources):
+        for one in _maps_of_quantity(result, place, marks, frames, of_frames, sources):
             found.append(((order, one.first_frame), one))
             if len(found) > MOST_MAPS:
                 raise UnreadableError(result.path, f"its frames make more than {MOST_MAPS} maps; it is damaged.")
+    if not found:
+        raise GeometryError(f"{result.path}: no tile of it lies in the region.")
     found.sort(key=lambda pair: pair[0])
     names = _names([one for _, one in found], len(quantities))
     result.maps = [
@@ -271,28 +292,21 @@ def _by_quantity(
 
 def _maps_of_quantity(
     result: MapFile,
-    planes: FramePlanes,
+    place: PlaceFrames,
     marks: Sequence[Mark],
     frames: NDArray[np.int64],
     readings: Sequence[Reading],
     sources: tuple[list[list[str]], list[list[int]]],
 ) -> list[Map]:
-    own = replace(
-        planes,
-        positions=planes.positions[frames],
-        orientations=planes.orientations[frames],
-        spacings=planes.spacings[frames],
-    )
-    first = result.parts[0].frames
-    assert first is not None  # _check has seen to it
-    frame_of_reference = str(result.header.get("FrameOfReferenceUID") or "")
     # What else a mapping says (its explanation, its slope) tells frames apart where nothing else does.
     explained = Mark("explanation", [reading.mappings[0].explanation for reading in readings])
     sloped = Mark("mapping", [_whole_mapping(reading) for reading in readings])
     maps = []
-    for stack in place_stacks(own, first.rows, first.columns, [], frame_of_reference):
+    of_stack = [Mark(mark.name, [mark.values[n] for n in frames.tolist()], mark.time) for mark in marks]
+    for stack in place(frames):
+        if not len(stack.frames):
+            continue  # a region without tiles
         places = _places(stack)
-        of_stack = [Mark(mark.name, [mark.values[n] for n in frames.tolist()], mark.time) for mark in marks]
         sorted_frames, warning = sort_frames(places, [*of_stack, explained, sloped], stack.frames)
         if warning:
             result.warnings.append(warning)
@@ -308,8 +322,8 @@ def _whole_mapping(reading: Reading) -> tuple[float, ...]:
 
 def _places(stack: FrameStack) -> NDArray[np.int64]:
     """Return equal numbers for frames that lie at the same place of a grid."""
-    _, rows, columns = (int(size) for size in stack.geometry.spatial_shape)
-    return (stack.slices * rows + stack.rows) * columns + stack.columns
+    places = np.stack([stack.slices, stack.rows, stack.columns], axis=1)
+    return np.asarray(np.unique(places, axis=0, return_inverse=True)[1].ravel(), dtype=np.int64)
 
 
 def _map(
@@ -338,6 +352,8 @@ def _map(
     rows, columns = (int(size) for size in stack.geometry.spatial_shape[1:])
     frame = result.parts[0].frames
     partial = frame is not None and (rows, columns) != (frame.rows, frame.columns)
+    if partial and frame is not None:
+        partial = not all(covers(own, time, (frame.rows, frame.columns)) for time in times)
     if missing:
         result.warnings.append(f"{len(missing)} of {slices} slices are missing; their voxels are not a number (NaN).")
     elif partial:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dicombridge.parametric_map.mappings import Reading, stretched
+from dicombridge.placing import overlap
 from dicombridge.progress import Progress
 from dicombridge.value_mapping import apply_all
 
@@ -24,9 +25,10 @@ Allocate = Callable[["tuple[int, int, int]", Any], "NDArray[Any]"]
 
 @dataclass(frozen=True, eq=False)
 class _Target:
-    """A part of a slice that a frame goes to."""
+    """A part of a slice that a frame, or a part of one, goes to."""
 
     array: NDArray[Any]
+    part: tuple[slice, slice]
     reading: Reading
     number: int
 
@@ -85,7 +87,7 @@ def read_voxels(result: MapFile, allocate: Allocate, progress: Progress | None =
             first = of_frame[0]
             stored = first.array if _is_direct(first, buffer) else buffer
             for target in of_frame:
-                _apply(target, stored, counts)
+                _apply(target, stored if stored is target.array else stored[target.part], counts)
         offset += frames.count
     result.warnings.extend(_warnings(result, counts))
     return arrays
@@ -111,8 +113,10 @@ def _targets(
                 place, row, column = (
                     int(part[number]) for part in (one.stack.slices, one.stack.rows, one.stack.columns)
                 )
-                part = array[place, row : row + size[0], column : column + size[1]]
-                target = _Target(part, one.readings[number], one.number)
+                shared = overlap(array.shape[1:], row, column, size)
+                if shared is None:
+                    continue
+                target = _Target(array[place][shared[0]], shared[1], one.readings[number], one.number)
                 targets.setdefault(int(one.stack.frames[number]), []).append(target)
     return targets
 
@@ -120,6 +124,8 @@ def _targets(
 def _is_direct(target: _Target, buffer: NDArray[Any]) -> bool:
     """Whether a frame can be read straight into its place."""
     array = target.array
+    if array.shape != buffer.shape:
+        return False
     return target.reading.is_identity and array.dtype == buffer.dtype and bool(array.flags.c_contiguous)
 
 

@@ -23,8 +23,10 @@ regrouping         the nodes of one group -> that group
 items              content items as datasets
 template           groups -> content of a measurement report
 cornerstone        the same, as viewers of Cornerstone3D take it up
+table_edits        what was edited in the table of a loaded document
 editing            a loaded document, and what was changed in it
 evidence           which instances a document refers to
+encoding           a content tree as bytes
 exporting          the export half, put together
 =================  ==================================================================
 """

@@ -20,8 +20,9 @@ from dicombridge.report.kept import MARKUPS_ROLE, REPORT_ROLE, WHOLE_NODE, KeptG
 from dicombridge.report.markup_regions import NodeRegion, point_regions, regions_of
 from dicombridge.report.nodes import GROUP_ARRAY
 from dicombridge.report.regrouping import Draft, Part, group_again, new_group
+from dicombridge.report.sheets import GROUP_COLUMN
 from dicombridge.report.statistics import is_statistics_table, segment_groups
-from dicombridge.shadow import remembered
+from dicombridge.shadow import HEADER_ATTRIBUTE, remembered
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -145,7 +146,14 @@ def report_table_of(node: Any) -> Any | None:
     """Return the main table of the report that a node comes from, None for a new one."""
     if node.GetNodeReference(REPORT_ROLE) is not None:
         return node.GetNodeReference(REPORT_ROLE)
-    return node if node.GetNumberOfNodeReferences(MARKUPS_ROLE) and remembered(node) is not None else None
+    is_main = node.GetNumberOfNodeReferences(MARKUPS_ROLE) > 0 or _has_groups(node)
+    return node if is_main and node.GetAttribute(HEADER_ATTRIBUTE) else None
+
+
+def _has_groups(node: Any) -> bool:
+    """Whether a node is the table of a report's groups; one of segments alone has no markups."""
+    is_of_report = node.IsA("vtkMRMLTableNode") and node.GetAttribute("DICOMBridge.Kind") == "SR"
+    return bool(is_of_report and node.GetTable().GetColumnByName(GROUP_COLUMN) is not None)
 
 
 def _with_markups(nodes: Iterable[Any]) -> Iterator[Any]:
@@ -199,7 +207,10 @@ class _Work:
         before = [whole.regions[number] for number in numbers] if whole is not None else []
         usable = before if _in_frame(before, frame) else []
         regions = regions_of(node, found.volume, frame, usable, self.warnings)
-        regions = [self._placed(node, one, before, found) for one in regions]
+        placed = [self._placed(node, one, before, found) for one in regions]
+        # Faces of a box of which some lie in a slice by chance are one surface, which is in space.
+        in_images = {one.region.graphic is not None and one.region.graphic.in_image for one in placed}
+        regions = placed if len(in_images) == 1 else regions
         part = Part(node, numbers, regions, str(node.GetName() or ""), _comment_of(node), found)
         self._join(part, kept, whole, node.GetID())
 

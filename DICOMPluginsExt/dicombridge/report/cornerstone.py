@@ -20,6 +20,7 @@ from dicombridge.errors import ExportError
 from dicombridge.report import concepts
 from dicombridge.report.content import Graphic
 from dicombridge.report.groups import Evaluation, Group, Measurement, Region
+from dicombridge.report.measuring import RADIUS
 
 __all__ = ["editable_groups"]
 
@@ -222,6 +223,11 @@ def _annotation(group: Group, tool: str, regions: Sequence[Region], extras: Sequ
     measurements = [_named(one) for one in _sorted(group.measurements, tool)]
     if not any(one.value is not None for one in measurements):
         measurements.insert(0, _computed(tool, regions[0]))
+    points = regions[0].points
+    if tool == "CircleROI" and points is not None and _lacks(measurements, RADIUS):
+        measurements.append(
+            Measurement(RADIUS, math.dist(points[0], points[1]), concepts.MILLIMETRE)
+        )  # it shows none else
     kept = [len(shapes) + place for place, extra in enumerate(extras) if _carried(extra)]
     carried = {0: tuple(range(len(shapes)))}
     if tool == "Bidirectional":
@@ -235,6 +241,10 @@ def _annotation(group: Group, tool: str, regions: Sequence[Region], extras: Sequ
 def _carried(extra: Region) -> bool:
     """Whether an extra hangs on the first number, as control points do, and not on the group."""
     return extra.purpose is not None and extra.purpose.value == _CONTROL_POINTS
+
+
+def _lacks(measurements: Sequence[Measurement], concept: Code) -> bool:
+    return not any(concepts.is_one_of(one.concept, [concept]) for one in measurements)
 
 
 def _index(measurements: Sequence[Measurement], concept: Code) -> int:

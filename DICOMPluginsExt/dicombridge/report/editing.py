@@ -29,6 +29,9 @@ _TEXTS: tuple[tuple[str, Code, str], ...] = (
 )
 
 
+CONTROL_POINTS, SPLINE_TYPE = ("ControlPoints", "99CS3D"), ("SplineType", "99CS3D")
+
+
 class EditedDocument:
     """A document that is being edited.
 
@@ -115,9 +118,18 @@ class EditedDocument:
             if old is None:
                 _append(container, [template.region_item(items.CONTAINS, region)])
             elif not _same_region(region, old):
+                self._drop_control_points(group, container)
                 copies = [item for item in _walk(container) if _says(item, old)]
                 for item in copies or filter(None, [self._item(region.position)]):
                     _replace(item, _region_like(item, region))
+
+    def _drop_control_points(self, group: Group, container: Dataset) -> None:
+        """Let go of what cornerstone would rebuild the shape from as it was; it is a contour like others now."""
+        found = [item for item in _walk(container) if _concept(item) in (CONTROL_POINTS, SPLINE_TYPE)]
+        self._removed.update(map(id, found))
+        parts = group.tracking_identifier.split(":")
+        if found and len(parts) == 3:
+            self._set_text(container, concepts.TRACKING_IDENTIFIER, ":".join(parts[:2]), items.HAS_OBS_CONTEXT)
 
     def _change_measurements(self, group: Group, before: Group, container: Dataset) -> None:
         now = {one.position for one in group.measurements if one.position}

@@ -20,10 +20,17 @@ __all__ = ["evidence_items", "referenced_instances"]
 
 def referenced_instances(content: Dataset) -> list[Reference]:
     """Return the instances that a content tree names, each once."""
-    alone = Dataset()
-    if content.get("ContentSequence"):
-        alone.ContentSequence = content.ContentSequence
-    return [one for one in references_of(alone) if one.sop_instance_uid]
+    found: dict[str, Reference] = {}
+    waiting = [content]
+    while waiting:
+        item = waiting.pop()
+        waiting.extend(reversed(item.get("ContentSequence") or ()))
+        if "ReferencedSOPSequence" in item and item is not content:
+            # Of most items this is all that refers to an object: reading each of their elements would take long.
+            alone = Dataset()
+            alone.ReferencedSOPSequence = item.ReferencedSOPSequence
+            found.update({one.sop_instance_uid: one for one in references_of(alone) if one.sop_instance_uid})
+    return list(found.values())
 
 
 def evidence_items(

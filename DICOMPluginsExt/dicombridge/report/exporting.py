@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydicom.dataset import Dataset
 
 from dicombridge.errors import ExportError
+from dicombridge.multiframe import read_header
 from dicombridge.output.files import Job, write_file, write_together
 from dicombridge.output.header import NewObject, apply_keywords, new_header, record_predecessor, split_options
 from dicombridge.part10 import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
@@ -20,13 +20,15 @@ from dicombridge.references import Reference, references_of
 from dicombridge.report.content import content_of_text
 from dicombridge.report.contents import ContentOptions, Contents, contents_of, report_table_of
 from dicombridge.report.editing import EditedDocument
+from dicombridge.report.encoding import CONTENT_SEQUENCE, encoded_content
 from dicombridge.report.evidence import evidence_items, referenced_instances
 from dicombridge.report.groups import Group, Observer
 from dicombridge.report.kept import REPORT_ROLE, kept_groups
 from dicombridge.report.placement import place_regions
 from dicombridge.report.recognizing import recognized_groups
+from dicombridge.report.table_edits import with_table_edits
 from dicombridge.report.template import PROFILES, group_items, measurement_report
-from dicombridge.shadow import HEADER_ATTRIBUTE
+from dicombridge.shadow import HEADER_ATTRIBUTE, remembered
 
 if TYPE_CHECKING:
     from dicombridge.database import Database
@@ -162,18 +164,30 @@ def _job(nodes: Sequence[Any], database: Database | None, own: Mapping[str, Any]
         before = _groups_of_document(nodes, database)
         options = ContentOptions(own["coordinates"], own["profile"], own.get("segmentation"), before)
         contents = contents_of(nodes, database, own.get("source"), options)
+        if any(node is contents.table for node in nodes):
+            contents.groups = with_table_edits(contents.groups, contents.table, before, contents.warnings)
+            _check_any(contents)
         tell(0.5, f"Describing {len(contents.groups)} groups")
-        dataset = _dataset(contents, before, database, own, keywords)
+        known = _segmentations(nodes, own.get("segmentation"))
+        dataset = _dataset(contents, before, database, own, keywords, known)
         for warning in _together(contents.warnings):
             _log.warning("%s", warning)
 
         def write(path: Path) -> None:
             tell(0.9, "Writing")
-            write_file(path, dataset, _transfer_syntax(dataset))
+            syntax = _transfer_syntax(dataset)
+            is_explicit = syntax == EXPLICIT_VR_LITTLE_ENDIAN
+            encoded = {CONTENT_SEQUENCE: encoded_content(dataset)} if is_explicit else {}
+            write_file(path, dataset, syntax, encoded=encoded)
 
         return f"SR_{dataset.SOPInstanceUID}.dcm", write
 
     return prepare
+
+
+def _check_any(contents: Contents) -> None:
+    if not contents.groups:
+        raise ExportError(f"{contents.table.GetName()!r}: all groups were removed; there is nothing to report.")
 
 
 def _together(warnings: Sequence[str]) -> list[str]:
@@ -204,11 +218,11 @@ def _dataset(
     database: Database | None,
     own: Mapping[str, Any],
     keywords: Mapping[str, Any],
+    segmentations: Sequence[Reference],
 ) -> Dataset:
     kept = contents.kept
     edited = kept is not None and bool(before)
     root = _edited(contents, before, own) if edited else _new(contents, own)
-    _repair(root)
     sop_class = _sop_class(root, kept)
     new = NewObject(sop_class, "SR", "Measurement report", contents.name)
     dataset = new_header(new, contents.source.header, _without_content(kept), contents.attributes, RENEWED)
@@ -220,7 +234,8 @@ def _dataset(
     for keyword in ("ReferencedPerformedProcedureStepSequence", "PerformedProcedureCodeSequence"):
         if keyword not in dataset:
             setattr(dataset, keyword, [])
-    known = [*(references_of(_without_content(kept) or Dataset())), *contents.source.references, *_images(contents)]
+    before_it = references_of(_without_content(kept) or Dataset())
+    known = [*before_it, *contents.source.references, *_images(contents), *segmentations]
     evidence = evidence_items(referenced_instances(root), known, database, str(dataset.StudyInstanceUID))
     if evidence:
         dataset.CurrentRequestedProcedureEvidenceSequence = evidence
@@ -238,16 +253,27 @@ def _new(contents: Contents, own: Mapping[str, Any]) -> Dataset:
 
 
 def _edited(contents: Contents, before: Sequence[Group], own: Mapping[str, Any]) -> Dataset:
-    """Return the loaded document with the groups as they are now."""
-    document = EditedDocument(deepcopy(contents.kept))
+    """Return the loaded document with the groups as they are now.
+
+    It is edited in place: what was kept was decoded for this export, and nobody looks at its content again.
+    """
+    document = EditedDocument(contents.kept or Dataset())
     loaded = {group.position: group for group in before}
-    now = [group for group in contents.groups if group.position in loaded]
+    now = [group for group in contents.groups if group.position in loaded and _stays(group, own["profile"])]
     document.keep_only(before, {group.position for group in now})
     for group in now:
         document.change(group, loaded[group.position])
-    new = [group for group in contents.groups if group.position not in loaded]
+    staying = {group.position for group in now}
+    new = [group for group in contents.groups if group.position not in staying]
     document.add([item for group in new for item in group_items(group, own["profile"])])
-    return document.finish()
+    root = document.finish()
+    _repair(root)
+    return root
+
+
+def _stays(group: Group, profile: str) -> bool:
+    """Whether a loaded group stays where it is; a profile wants shapes of another profile written anew."""
+    return profile != "ohif" or not group.regions or group.tracking_identifier.lower().startswith("cornerstone")
 
 
 def _without_content(dataset: Dataset | None) -> Dataset | None:
@@ -288,6 +314,15 @@ def _items(root: Dataset) -> list[Dataset]:
         found.append(item)
         waiting.extend(item.get("ContentSequence") or ())
     return found
+
+
+def _segmentations(nodes: Sequence[Any], path: Any) -> list[Reference]:
+    """Return the DICOM segmentations of nodes, and that of a file, with their series: a database may not have them."""
+    headers = [remembered(node) for node in nodes if node.IsA("vtkMRMLSegmentationNode")]
+    if path:
+        headers.append(read_header(str(path)))
+    keywords = ("SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID", "StudyInstanceUID")
+    return [Reference(*(str(header.get(keyword) or "") for keyword in keywords)) for header in headers if header]
 
 
 def _images(contents: Contents) -> list[Reference]:

@@ -1,18 +1,27 @@
 """Content items of structured reports as datasets, by value type (PS3.3 C.17.3, C.18).
 
 Strict whatever the values are: text is cut and cleaned to what its VR takes, codes have a scheme, numbers are exact.
+
+A report of thousands of groups has a hundred elements in each: they are made by tag, and values whose form is certain
+are not checked again, which setting attributes one by one does.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
+from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID, generate_uid
 
 from dicombridge.codes import Code, code_item
 from dicombridge.encode import decimal_string
@@ -80,36 +89,31 @@ def container(relation: str, concept: Code, children: Iterable[Dataset], templat
     template
         Template Identifier of PS3.16, e.g. ``"1410"``.
     """
-    item = _item(relation, "CONTAINER", concept)
-    item.ContinuityOfContent = "SEPARATE"
+    values: list[tuple[str, Any]] = [("ContinuityOfContent", "SEPARATE")]
     if template:
-        item.ContentTemplateSequence = [content_template(template)]
-    return _with(item, children)
+        values.append(("ContentTemplateSequence", [content_template(template)]))
+    return _item(relation, "CONTAINER", concept, values, children)
 
 
 def content_template(identifier: str) -> Dataset:
     """Return an item of the Content Template Sequence (PS3.3 C.18.8)."""
-    item = Dataset()
-    item.MappingResource = "DCMR"
-    item.MappingResourceUID = "1.2.840.10008.8.1.1"
-    item.TemplateIdentifier = identifier
-    return item
+    return _dataset(
+        ("MappingResource", "DCMR"),
+        ("MappingResourceUID", UID("1.2.840.10008.8.1.1")),
+        ("TemplateIdentifier", identifier),
+    )
 
 
 def text(relation: str, concept: Code, value: str, children: Iterable[Dataset] = ()) -> Dataset:
     """Return a TEXT item; its VR takes text of any length."""
-    item = _item(relation, "TEXT", concept)
     # A lone surrogate is no character, and cannot be encoded.
     legible = value.encode("utf-8", "replace").decode("utf-8")
-    item.TextValue = _NOT_TEXT.sub(" ", legible).strip()
-    return _with(item, children)
+    return _item(relation, "TEXT", concept, [("TextValue", _NOT_TEXT.sub(" ", legible).strip())], children)
 
 
 def code(relation: str, concept: Code, value: Code, children: Iterable[Dataset] = ()) -> Dataset:
     """Return a CODE item."""
-    item = _item(relation, "CODE", concept)
-    item.ConceptCodeSequence = [coded(value)]
-    return _with(item, children)
+    return _item(relation, "CODE", concept, [("ConceptCodeSequence", [coded(value)])], children)
 
 
 def number(
@@ -139,23 +143,21 @@ def number(
     >>> str(item.MeasuredValueSequence[0].NumericValue)
     '12.50'
     """
-    item = _item(relation, "NUM", concept)
     missing = _why_missing(value)
+    measured = []
     if value is None or missing is not None:
-        item.MeasuredValueSequence = []
         qualifier = qualifier or missing
     else:
-        item.MeasuredValueSequence = [_measured(float(value), units or concepts.NO_UNITS, text.strip())]
+        measured.append(_measured(float(value), units or concepts.NO_UNITS, text.strip()))
+    values: list[tuple[str, Any]] = [("MeasuredValueSequence", measured)]
     if qualifier is not None:
-        item.NumericValueQualifierCodeSequence = [coded(qualifier)]
-    return _with(item, children)
+        values.append(("NumericValueQualifierCodeSequence", [coded(qualifier)]))
+    return _item(relation, "NUM", concept, values, children)
 
 
 def uid_reference(relation: str, concept: Code, uid: str) -> Dataset:
     """Return a UIDREF item."""
-    item = _item(relation, "UIDREF", concept)
-    item.UID = uid_of(uid)
-    return item
+    return _item(relation, "UIDREF", concept, [("UID", UID(uid_of(uid)))])
 
 
 def uid_of(uid: str) -> str:
@@ -165,24 +167,20 @@ def uid_of(uid: str) -> str:
 
 def person_name(relation: str, concept: Code, name: str) -> Dataset:
     """Return a PNAME item."""
-    item = _item(relation, "PNAME", concept)
-    item.PersonName = of_bytes(name, 64)
-    return item
+    return _item(relation, "PNAME", concept, [("PersonName", of_bytes(name, 64))])
 
 
 def image(
     relation: str, concept: Code | None, reference: InstanceReference, children: Iterable[Dataset] = ()
 ) -> Dataset:
     """Return an IMAGE item, of frames or else of segments where the reference names them (PS3.3 C.18.4)."""
-    item = _item(relation, "IMAGE", concept)
     named = _reference(reference)
     frames = written_frames(reference)
     if frames:
         named.ReferencedFrameNumber = list(frames)
     elif reference.segments:
         named.ReferencedSegmentNumber = list(reference.segments)
-    item.ReferencedSOPSequence = [named]
-    return _with(item, children)
+    return _item(relation, "IMAGE", concept, [("ReferencedSOPSequence", [named])], children)
 
 
 def written_frames(reference: InstanceReference) -> tuple[int, ...]:
@@ -198,9 +196,7 @@ def composite(
     relation: str, concept: Code | None, reference: InstanceReference, children: Iterable[Dataset] = ()
 ) -> Dataset:
     """Return a COMPOSITE item (PS3.3 C.18.3)."""
-    item = _item(relation, "COMPOSITE", concept)
-    item.ReferencedSOPSequence = [_reference(reference)]
-    return _with(item, children)
+    return _item(relation, "COMPOSITE", concept, [("ReferencedSOPSequence", [_reference(reference)])], children)
 
 
 def scoord(relation: str, concept: Code | None, graphic: Graphic, of: InstanceReference) -> Dataset:
@@ -211,12 +207,13 @@ def scoord(relation: str, concept: Code | None, graphic: Graphic, of: InstanceRe
     ExportError
         There is no such Graphic Type in an image.
     """
-    item = _item(relation, "SCOORD", concept)
-    item.GraphicType = _graphic_type(_TYPE_IN_IMAGE.get(graphic.type, graphic.type), _IN_IMAGE)
-    item.GraphicData = _graphic_data(graphic.type, graphic.data)
+    values: list[tuple[str, Any]] = [
+        ("GraphicType", _graphic_type(_TYPE_IN_IMAGE.get(graphic.type, graphic.type), _IN_IMAGE)),
+        ("GraphicData", _graphic_data(graphic.type, graphic.data)),
+    ]
     if graphic.origin:
-        item.PixelOriginInterpretation = graphic.origin
-    return _with(item, [image(SELECTED_FROM, None, of)])
+        values.append(("PixelOriginInterpretation", graphic.origin))
+    return _item(relation, "SCOORD", concept, values, [image(SELECTED_FROM, None, of)])
 
 
 def scoord3d(
@@ -234,36 +231,65 @@ def scoord3d(
     ExportError
         There is no such Graphic Type in space.
     """
-    item = _item(relation, "SCOORD3D", concept)
-    item.GraphicType = _graphic_type(graphic_type, _IN_SPACE)
-    item.GraphicData = _graphic_data(graphic_type, points)
-    item.ReferencedFrameOfReferenceUID = uid_of(frame_of_reference_uid)
-    return item
+    values = [
+        ("GraphicType", _graphic_type(graphic_type, _IN_SPACE)),
+        ("GraphicData", _graphic_data(graphic_type, points)),
+        ("ReferencedFrameOfReferenceUID", UID(uid_of(frame_of_reference_uid))),
+    ]
+    return _item(relation, "SCOORD3D", concept, values)
 
 
-def _item(relation: str, value_type: str, concept: Code | None) -> Dataset:
-    item = Dataset()
-    if relation:
-        item.RelationshipType = relation
-    item.ValueType = value_type
+def _item(
+    relation: str,
+    value_type: str,
+    concept: Code | None,
+    values: Iterable[tuple[str, Any]],
+    children: Iterable[Dataset] = (),
+) -> Dataset:
+    """Return a content item; a Content Sequence cannot be empty (PS3.3 C.17.3.1)."""
+    head: list[tuple[str, Any]] = [("RelationshipType", relation)] if relation else []
+    head.append(("ValueType", value_type))
     if concept is not None:
-        item.ConceptNameCodeSequence = [coded(concept)]
-    return item
-
-
-def _with(item: Dataset, children: Iterable[Dataset]) -> Dataset:
-    """Add the children; a Content Sequence cannot be empty (PS3.3 C.17.3.1)."""
+        head.append(("ConceptNameCodeSequence", [coded(concept)]))
     content = list(children)
-    if content:
-        item.ContentSequence = content
-    return item
+    tail = [("ContentSequence", content)] if content else []
+    return _dataset(*head, *values, *tail)
+
+
+def _dataset(*values: tuple[str, Any]) -> Dataset:
+    """Return a dataset of elements by keyword."""
+    return _of_elements([(*_tag_and_vr(keyword), value) for keyword, value in values])
+
+
+_Values = Iterable[tuple[BaseTag, str, Any]]
+_CERTAIN = frozenset({"CS", "SH", "LO", "UC", "UR", "UI", "UT", "SQ"})
+"""VRs whose values are made within their limits here; those of others are converted to pydicom's types."""
+
+
+def _of_elements(values: _Values) -> Dataset:
+    elements: dict[BaseTag, DataElement] = {}
+    for tag, vr, value in values:
+        held = Sequence(value) if vr == "SQ" else value
+        elements[tag] = DataElement(tag, vr, held, already_converted=vr in _CERTAIN)
+    return Dataset(elements)
+
+
+@cache
+def _tag_and_vr(keyword: str) -> tuple[BaseTag, str]:
+    return Tag(tag_for_keyword(keyword) or 0), dictionary_VR(keyword)
 
 
 def coded(concept: Code) -> Dataset:
-    """Return a code as an item of a code sequence, within the limits of its VRs."""
-    scheme = of_bytes(concept.scheme_designator, 16) or _NO_SCHEME
-    meaning = of_bytes(concept.meaning or concept.value, 64)
-    return code_item(Code(concept.value, scheme, meaning, concept.scheme_version))
+    """Return a code as an item of a code sequence, within the limits of its VRs; each time another one."""
+    return _of_elements(_code_values(*concept))
+
+
+@lru_cache(maxsize=4096)
+def _code_values(value: str, scheme: str, meaning: str, version: str | None) -> _Values:
+    """Return the elements of a code. By its text: codes are equal whatever they mean, and retired ones equal others."""
+    designator = of_bytes(scheme, 16) or _NO_SCHEME
+    item = code_item(Code(value, designator, of_bytes(meaning or value, 64), version))
+    return tuple((element.tag, str(element.VR), element.value) for element in item)
 
 
 def _why_missing(value: float | None) -> Code | None:
@@ -273,14 +299,10 @@ def _why_missing(value: float | None) -> Code | None:
 
 
 def _measured(value: float, units: Code, text: str) -> Dataset:
-    measured = Dataset()
     kept = _DECIMAL.match(text) is not None and float(text) == value
     written = text if kept else decimal_string(value)
-    measured.NumericValue = written
-    if float(written) != value:
-        measured.FloatingPointValue = value
-    measured.MeasurementUnitsCodeSequence = [coded(units)]
-    return measured
+    exact = [] if float(written) == value else [("FloatingPointValue", value)]
+    return _dataset(("NumericValue", written), *exact, ("MeasurementUnitsCodeSequence", [coded(units)]))
 
 
 def _reference(reference: InstanceReference) -> Dataset:
@@ -289,10 +311,10 @@ def _reference(reference: InstanceReference) -> Dataset:
             f"An object {reference.sop_instance_uid or 'without UID'} of class {reference.sop_class_uid or 'unknown'} "
             "cannot be referred to; load it into the database, or remove what refers to it."
         )
-    item = Dataset()
-    item.ReferencedSOPClassUID = reference.sop_class_uid
-    item.ReferencedSOPInstanceUID = reference.sop_instance_uid
-    return item
+    return _dataset(
+        ("ReferencedSOPClassUID", UID(reference.sop_class_uid)),
+        ("ReferencedSOPInstanceUID", UID(reference.sop_instance_uid)),
+    )
 
 
 def _graphic_type(name: str, known: frozenset[str]) -> str:
@@ -301,7 +323,7 @@ def _graphic_type(name: str, known: frozenset[str]) -> str:
     return name
 
 
-def _graphic_data(graphic_type: str, points: NDArray[np.float64]) -> Sequence[float]:
+def _graphic_data(graphic_type: str, points: NDArray[np.float64]) -> list[float]:
     """Return coordinates as single floats; those of a polygon end where they start, to the last bit."""
     single = np.asarray(points, dtype=np.float32)
     if not single.size or not np.isfinite(single).all():

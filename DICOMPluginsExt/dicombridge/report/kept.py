@@ -143,7 +143,8 @@ def _plain(value: Any) -> Any:
         fields = {
             field.name: _plain(getattr(value, field.name))
             for field in dataclasses.fields(value)
-            if getattr(value, field.name) is not None
+            # What has no default is written even if it is None: without it, nothing could be made of the text again.
+            if getattr(value, field.name) is not None or field.default is dataclasses.MISSING
         }
         return {type(value).__name__: fields}
     return value

@@ -93,11 +93,13 @@ def regions_of(
     shape = maker(node, volume, kept, said)
     if kept and _is_same(node, shape.drawn, kept):
         return [NodeRegion(one, False) for one in kept]
+    regions = shape.regions()
+    # What has moved is the same item of its document, where numbers may hang on it.
+    positions = [one.position for one in kept] if len(kept) == len(regions) else [()] * len(regions)
+    purpose = kept[0].purpose if kept else None
     return [
-        NodeRegion(
-            replace(one, frame_of_reference_uid=frame, purpose=one.purpose or (kept[0].purpose if kept else None)), True
-        )
-        for one in shape.regions()
+        NodeRegion(replace(one, frame_of_reference_uid=frame, purpose=one.purpose or purpose, position=position), True)
+        for one, position in zip(regions, positions, strict=True)
     ]
 
 
@@ -119,7 +121,8 @@ def point_regions(
             found.append((number, NodeRegion(before, False)))
         else:
             purpose = before.purpose if before is not None else None
-            region = Region("POINT", point[None], frame_of_reference_uid=frame, purpose=purpose)
+            position = before.position if before is not None else ()
+            region = Region("POINT", point[None], frame_of_reference_uid=frame, purpose=purpose, position=position)
             found.append((number, NodeRegion(region, True)))
     return found
 
@@ -188,7 +191,10 @@ def _line(node: Any, volume: Any, kept: Sequence[Region], warnings: list[str]) -
 
 def _angle(node: Any, volume: Any, kept: Sequence[Region], warnings: list[str]) -> _Shape:
     points = _at_least(node, control_points(node, volume, sampled=False)[1], 3)
-    return _Shape(points, lambda: [Region("POLYLINE", points, is_angle=True)])
+    # As it was loaded: dcmjs writes two lines, and so the vertex twice.
+    is_of_lines = len(kept) == 1 and kept[0].points is not None and len(kept[0].points) == 4
+    written = points[[0, 1, 1, 2]] if is_of_lines else points
+    return _Shape(points, lambda: [Region("POLYLINE", written, is_angle=True)])
 
 
 def _curve(node: Any, volume: Any, kept: Sequence[Region], warnings: list[str]) -> _Shape:
@@ -304,7 +310,7 @@ def _faces(placed: Callable[[Points], Points]) -> list[Points]:
     placed
         Returns where points are that are given in halves of the box from its middle.
     """
-    square = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+    square = 2.0 * np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) - 1.0
     centre = placed(np.zeros((1, 3)))[0]
     faces = []
     for axis in range(3):
@@ -363,7 +369,7 @@ def _principal(radii: Points) -> Points:
     Each points to where the radius points that it is nearest to; perpendicular radii are the axes themselves.
     """
     lengths = np.linalg.norm(radii, axis=1)
-    if np.abs(radii @ radii.T - np.diag(lengths**2)).max() <= 1e-9 * lengths.max() ** 2:
+    if np.abs(radii @ radii.T - np.eye(len(radii)) * lengths**2).max() <= 1e-9 * lengths.max() ** 2:
         return radii[np.argsort(-np.round(lengths, 6), kind="stable")]
     _, sizes, directions = np.linalg.svd(radii, full_matrices=False)
     if sizes[0] - sizes[-1] <= FIT_MM:  # of a circle any radii are the axes, if they are made perpendicular

@@ -160,7 +160,7 @@ def _kind_of(region: Region) -> str:
     if region.type == "POLYGON" or (region.type == "POLYLINE" and _is_closed(points)):
         return "polygon" if off_plane_mm(points) <= PLANAR_MM else "loop"
     if region.type == "POLYLINE":
-        return "angle" if region.is_angle and len(points) == 3 else "path"
+        return "angle" if region.is_angle and len(points) in (3, 4) else "path"
     return _KIND_OF_TYPE.get(region.type, "points")
 
 
@@ -186,7 +186,7 @@ def _lines(lines: Sequence[Points]) -> _Values:
 
 
 def _angle(points: Points) -> _Values:
-    return [(concepts.ANGLE, "angle", _between(points[0] - points[1], points[2] - points[1]))]
+    return [(concepts.ANGLE, "angle", _between(points[0] - points[1], points[-1] - points[1]))]
 
 
 def _polygon(points: Points) -> _Values:

@@ -201,7 +201,7 @@ def _set_box(node: Any, ends: NDArray[np.float64]) -> None:
     lengths = np.linalg.norm(axes, axis=1)
     directions = np.array([axis / length if length else axis for axis, length in zip(axes, lengths, strict=True)])
     if np.linalg.det(directions) < 0:
-        directions[2] *= -1  # an axis has no sign, but a rotation must not mirror
+        directions[2] = -directions[2]  # an axis has no sign, but a rotation must not mirror
     matrix = np.eye(4)
     matrix[:3, :3] = directions.T
     matrix[:3, 3] = ras.mean(axis=0)

@@ -17,6 +17,7 @@ __all__ = [
     "GROUP_COLUMN",
     "group_columns",
     "measurement_column_key",
+    "measurement_columns",
     "measurement_name",
 ]
 
@@ -47,7 +48,7 @@ def group_columns(groups: Sequence[Group]) -> list[Column]:
         Column("Finding Site", ["; ".join(map(_site_text, one.sites)) for one in groups]),
         Column("Time Point", [_time_point(one) for one in groups]),
         Column("Activity Session", [one.activity_session for one in groups]),
-        *_measurement_columns(groups),
+        *(column for column, _ in measurement_columns(groups)),
         *_evaluation_columns(groups),
         Column("Comment", [one.comment for one in groups]),
         Column("Method", [_meaning(one.method) for one in groups], description="Measurement Method of the group"),
@@ -61,9 +62,9 @@ def group_columns(groups: Sequence[Group]) -> list[Column]:
     return [columns[0], *(one for one in columns[1:] if any(value not in ("", None) for value in one.values))]
 
 
-def _measurement_columns(groups: Sequence[Group]) -> list[Column]:
-    first: dict[ColumnKey, Measurement] = {}
-    cells: dict[ColumnKey, list[float | None]] = {}
+def measurement_columns(groups: Sequence[Group]) -> list[tuple[Column, list[Measurement | None]]]:
+    """Return the columns of measurements, each with the measurement that each of its cells shows."""
+    cells: dict[ColumnKey, list[Measurement | None]] = {}
     for row, group in enumerate(groups):
         taken: set[ColumnKey] = set()
         for one in group.measurements:
@@ -71,21 +72,18 @@ def _measurement_columns(groups: Sequence[Group]) -> list[Column]:
             while (name := measurement_column_key(one, again)) in taken:
                 again += 1
             taken.add(name)
-            if name not in cells:
-                first[name], cells[name] = one, [None] * len(groups)
-            cells[name][row] = one.value
-    names = _unique([measurement_name(one, name[-1]) for name, one in first.items()])
+            cells.setdefault(name, [None] * len(groups))[row] = one
+    first = [next(one for one in shown if one is not None) for shown in cells.values()]
+    names = _unique([measurement_name(one, name[-1]) for one, name in zip(first, cells, strict=True)])
     return [
-        # A column without any value is one of numbers all the same.
-        Column(
-            title,
-            [float("nan") if value is None else value for value in values],
-            _unit(one),
-            _description(one),
-            _codes(one),
-        )
-        for title, one, values in zip(names, first.values(), cells.values(), strict=True)
+        (Column(title, list(map(_number, shown)), _unit(one), _description(one), _codes(one)), shown)
+        for title, one, shown in zip(names, first, cells.values(), strict=True)
     ]
+
+
+def _number(one: Measurement | None) -> float:
+    """Return what a cell shows; a column without any value is one of numbers all the same."""
+    return one.value if one is not None and one.value is not None else float("nan")
 
 
 def measurement_name(one: Measurement, again: int = 0) -> str:

@@ -59,10 +59,8 @@ def _look_into(loadable: Loadable, database: Database) -> None:
     references = references_of_frames(loadable.files[0], header)
     loadable.referencedInstanceUIDs = instances_needed(references, database)
     loadable.tooltip = _tooltip(header, loadable.tooltip)
-    if "TotalPixelMatrixColumns" in header:
-        loadable.warning = "This is a segmentation of a whole slide image, which this version cannot load."
-        loadable.selected, loadable.confidence = False, 0.1
-    elif references and not any(database.fileForInstance(uid) for uid in loadable.referencedInstanceUIDs):
+    tiled = "TotalPixelMatrixColumns" in header  # these have a grid of their own in any case
+    if not tiled and references and not any(database.fileForInstance(uid) for uid in loadable.referencedInstanceUIDs):
         loadable.warning = (
             "The images that it was made on are not in the database; the segmentation will have a grid of its own."
         )

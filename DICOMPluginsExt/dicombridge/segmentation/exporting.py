@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from dicombridge.errors import ExportError
 from dicombridge.kinds import kind_named
 from dicombridge.output.files import Job, Pixels, transfer_syntax, write_file, write_together
-from dicombridge.output.frames import dimension_modules, shared_groups
+from dicombridge.output.frames import dimension_modules
 from dicombridge.output.header import set_references, set_source_images, split_options
 from dicombridge.output.options import grid_option
 from dicombridge.output.source import (
@@ -26,6 +26,7 @@ from dicombridge.output.source import (
     known_attributes,
     slice_sources,
 )
+from dicombridge.output.tiles import TileStack, slide_sources
 from dicombridge.part10 import PER_FRAME_GROUPS
 from dicombridge.progress import Progress
 from dicombridge.segmentation.frames import binary_frames, dimensions, functional_groups
@@ -175,7 +176,7 @@ class _Values:
         dataset = segmentation_header(self.identity, self.source.header, self.kept, self.attributes, keywords)
         bits = _bits(content)
         dataset.NumberOfFrames = len(content.frames)
-        _, dataset.Rows, dataset.Columns = (int(size) for size in content.grid.spatial_shape)
+        content.places.set_attributes(dataset)
         dataset.BitsAllocated = dataset.BitsStored = bits
         dataset.HighBit = bits - 1
         items = []
@@ -192,8 +193,8 @@ class _Values:
         set_references(dataset, references, dataset.StudyInstanceUID)
         if any(not self.sources.by_slice.get(frame.place) for frame in content.frames):
             set_source_images(dataset, references)
-        dimension_modules(dataset, dimensions(by_segment=content.kind != "LABELMAP"))
-        dataset.SharedFunctionalGroupsSequence = [shared_groups(content.grid)]
+        dimension_modules(dataset, dimensions(content.places, by_segment=content.kind != "LABELMAP"))
+        dataset.SharedFunctionalGroupsSequence = [content.places.shared_groups()]
         return dataset
 
     def write(self, path: Path, dataset: Dataset, progress: Progress | None) -> None:
@@ -201,12 +202,12 @@ class _Values:
         content = self.content
         groups = functional_groups(
             content.frames,
-            content.grid,
+            content.places,
             self.sources.by_slice,
             by_segment=content.kind != "LABELMAP",
             preserved=self.sources.preserved,
         )
-        _, rows, columns = (int(size) for size in content.grid.spatial_shape)
+        rows, columns = content.places.shape
         pixels = Pixels(_pixels(content), len(content.frames), rows, columns, _bits(content))
         write_file(path, dataset, self.transfer_syntax_uid, pixels, {PER_FRAME_GROUPS: groups}, progress)
         for warning in dict.fromkeys([*self.source.warnings, *content.warnings]):
@@ -226,6 +227,10 @@ def _values(node: Any, volumes: list[Any], database: Database | None, own: Mappi
         content.warnings.append(
             f"Only labels were written, not the volumes {names}: a {kind} segmentation holds no fractions."
         )
+    if content.tiles is not None:
+        sources = slide_sources(content.tiles, source, {frame.place for frame in content.frames})
+    else:
+        sources = slice_sources(node, source, content.grid)
     identity = Identity(
         segmentation_type=kind,
         fractional_type=str(own.get("fractional_type") or _kept_fractional_type(volumes, kept)).upper(),
@@ -237,7 +242,7 @@ def _values(node: Any, volumes: list[Any], database: Database | None, own: Mappi
     return _Values(
         content=content,
         source=source,
-        sources=slice_sources(node, source, content.grid),
+        sources=sources,
         background=dataset_from_text(node.GetAttribute(BACKGROUND_ATTRIBUTE)),
         identity=identity,
         kept=kept,
@@ -289,7 +294,7 @@ def _pixels(content: Content) -> Iterator[NDArray[Any]]:
 
 
 def _empty(content: Content, dtype: Any) -> NDArray[Any]:
-    return np.zeros(tuple(int(size) for size in content.grid.spatial_shape[1:]), dtype)
+    return np.zeros(content.places.shape, dtype)
 
 
 def _label_frames(content: Content) -> Iterator[NDArray[Any]]:
@@ -320,10 +325,10 @@ def _fraction_frames(content: Content) -> Iterator[NDArray[np.uint8]]:
 
 
 def _label_tables(
-    arrays: Mapping[int, tuple[NDArray[Any], int]], dtype: Any
-) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    arrays: Mapping[int, tuple[NDArray[Any] | TileStack, int]], dtype: Any
+) -> list[tuple[NDArray[Any] | TileStack, NDArray[Any]]]:
     """Return each distinct layer with a table from its labels to segment numbers."""
-    layers: dict[int, tuple[NDArray[Any], dict[int, int]]] = {}
+    layers: dict[int, tuple[NDArray[Any] | TileStack, dict[int, int]]] = {}
     for number, (array, label) in arrays.items():
         layers.setdefault(id(array), (array, {}))[1][label] = number
     tables = []

@@ -11,21 +11,13 @@ import numpy as np
 from pydicom.sr.coding import Code
 
 from dicombridge.encode import element, sequence
-from dicombridge.output.frames import (
-    IMAGE_POSITION,
-    code_sequence,
-    derivation_images,
-    frame_content,
-    frame_positions,
-    plane_position,
-)
+from dicombridge.output.frames import SlicePlaces, code_sequence, derivation_images, frame_content
 from dicombridge.part10 import PER_FRAME_GROUPS
 
 if TYPE_CHECKING:
-    from highdicom import VolumeGeometry
     from numpy.typing import NDArray
 
-    from dicombridge.geometry import SlantedGrid
+    from dicombridge.output.tiles import TilePlaces, TileStack
 
 __all__ = ["Frame", "binary_frames", "dimensions", "functional_groups", "slices_by_label"]
 
@@ -35,14 +27,14 @@ _SEGMENT_NUMBER = (0x0062000B, 0x0062000A, "Segment Number")
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame to be written: the slice, and for BINARY and FRACTIONAL the segment, that it shows."""
+    """One frame to be written: the slice or tile, and for BINARY and FRACTIONAL the segment, that it shows."""
 
     place: int
     segment: int
 
 
-def slices_by_label(array: NDArray[Any]) -> dict[int, list[int]]:
-    """Return the slices in which each label of a layer occurs; 0 is left out."""
+def slices_by_label(array: NDArray[Any] | TileStack) -> dict[int, list[int]]:
+    """Return the slices, or tiles, in which each label of a layer occurs; 0 is left out."""
     slices: dict[int, list[int]] = {}
     for place, image in enumerate(array):
         if array.dtype.itemsize <= 2 and array.dtype.kind == "u":
@@ -55,14 +47,14 @@ def slices_by_label(array: NDArray[Any]) -> dict[int, list[int]]:
     return slices
 
 
-def dimensions(by_segment: bool) -> list[tuple[int, int, str]]:
+def dimensions(places: SlicePlaces | TilePlaces, by_segment: bool) -> list[tuple[int, int, str]]:
     """Return the dimensions of the frames: segment, but in label maps, then position."""
-    return [_SEGMENT_NUMBER, IMAGE_POSITION] if by_segment else [IMAGE_POSITION]
+    return [_SEGMENT_NUMBER, *places.dimensions] if by_segment else list(places.dimensions)
 
 
 def functional_groups(
     frames: Sequence[Frame],
-    grid: VolumeGeometry | SlantedGrid,
+    places: SlicePlaces | TilePlaces,
     sources: Mapping[int, Sequence[tuple[str, str, int]]],
     by_segment: bool,
     preserved: bool = True,
@@ -71,17 +63,17 @@ def functional_groups(
 
     Parameters
     ----------
+    places
+        Where slices, or tiles, lie.
     sources
-        By slice: (SOP Class UID, SOP Instance UID, frame number or 0) of the source images.
+        By slice or tile: (SOP Class UID, SOP Instance UID, frame number or 0) of the source images.
     by_segment
         Each frame names its segment (all types but LABELMAP).
     preserved
         The pixels of each frame lie where those of its source images lie (Spatial Locations Preserved).
     """
-    positions = frame_positions(grid)
     used = sorted({frame.place for frame in frames})
-    rank = {place: number for number, place in enumerate(used, start=1)}
-    of_place = {place: plane_position(positions[place]) for place in used}
+    of_place = {place: b"".join(places.position(place)) for place in used}
     # A functional group of one frame is one of all frames (PS3.3 C.7.6.16.1.1), also where there is nothing to say.
     is_derived = any(sources.get(place) for place in used)
     derivation = {
@@ -90,7 +82,8 @@ def functional_groups(
     }
     contents = []
     for frame in frames:
-        index = (frame.segment, rank[frame.place]) if by_segment else (rank[frame.place],)
+        index = places.index(frame.place)
+        index = (frame.segment, *index) if by_segment else index
         content = derivation[frame.place] + frame_content(index) + of_place[frame.place]
         contents.append(content + (_segment_identification(frame.segment) if by_segment else b""))
     return sequence(PER_FRAME_GROUPS, contents)
@@ -101,7 +94,7 @@ def _segment_identification(number: int) -> bytes:
 
 
 def binary_frames(
-    frames: Sequence[Frame], arrays: Mapping[int, tuple[NDArray[Any], int]], empty: NDArray[np.bool_]
+    frames: Sequence[Frame], arrays: Mapping[int, tuple[NDArray[Any] | TileStack, int]], empty: NDArray[np.bool_]
 ) -> Iterator[NDArray[np.bool_]]:
     """Yield the pixels of BINARY frames; ``arrays`` holds layer and label of each segment number that has voxels."""
     for frame in frames:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicombridge.errors import UnreadableError
+from dicombridge.placing import overlap
 from dicombridge.progress import Progress
 from dicombridge.segmentation.layers import (
     Overlap,
@@ -85,13 +86,13 @@ def binary_labels(
     layer = allocate(_shape(stack), dtype)
     places = _places(result, stack)
     try:
-        for frame, packed, pixels in iterate_frames(result, progress):
+        for frame, packed, pixels in iterate_frames(result, stack, progress):
             place, row, column = places[frame]
-            patch = _patch(result, row, column, packed, pixels) if place >= 0 else None
+            patch = _patch(result, row, column, packed, pixels, layer.shape[1:])
             if patch is not None:
                 paint(layer, place, patch, label_of[int(result.segment_numbers[frame])], check=True)
     except Overlap:
-        patches = _collect(result, places)
+        patches = _collect(result, stack, places)
         layer[:] = 0
         labels = paint_layers(patches, numbers, label_of, layer, allocate)
     else:
@@ -109,25 +110,34 @@ def _labels_of_numbers(numbers: Sequence[int]) -> dict[int, int]:
 
 
 def _patch(
-    result: SegmentationFile, row: int, column: int, packed: NDArray[np.uint8], pixels: NDArray[Any] | None
+    result: SegmentationFile,
+    row: int,
+    column: int,
+    packed: NDArray[np.uint8],
+    pixels: NDArray[Any] | None,
+    plane: tuple[int, ...],
 ) -> Patch | None:
+    """Return the part of a frame that is not zero, placed in a plane of these rows and columns."""
     frames = result.parts[0].frames
     if frames is None:
         return None
     patch = crop_bits(packed, frames.rows, frames.columns) if pixels is None else crop_pixels(pixels != 0)
-    if patch is None or not (row or column):
+    if patch is None or not (row or column or plane != (frames.rows, frames.columns)):
         return patch
-    return Patch(patch.row + row, patch.column + column, patch.mask)
+    row, column = patch.row + row, patch.column + column
+    height, width = patch.mask.shape
+    shared = overlap((plane[0], plane[1]), row, column, (height, width))
+    return None if shared is None else Patch(max(row, 0), max(column, 0), patch.mask[shared[1]])
 
 
 def _collect(
-    result: SegmentationFile, places: Sequence[tuple[int, int, int]]
+    result: SegmentationFile, stack: FrameStack, places: Sequence[tuple[int, int, int]]
 ) -> dict[int, list[tuple[int, PackedPatch]]]:
     """Return (segment number, patch) of all frames, by slice; packed, so they take no more room than the file."""
     patches: dict[int, list[tuple[int, PackedPatch]]] = defaultdict(list)
-    for frame, packed, pixels in iterate_frames(result):
+    for frame, packed, pixels in iterate_frames(result, stack):
         place, row, column = places[frame]
-        patch = _patch(result, row, column, packed, pixels) if place >= 0 else None
+        patch = _patch(result, row, column, packed, pixels, _shape(stack)[1:])
         if patch is not None:
             patches[place].append((int(result.segment_numbers[frame]), PackedPatch.of(patch)))
     return patches
@@ -165,13 +175,14 @@ def labelmap_labels(
     table = _lookup(result, label_of, frames.bits)
     layer = allocate(_shape(stack), _label_type(int(table.max())))
     seen = np.zeros(2**frames.bits, dtype=np.bool_)
-    for frame, _, pixels in iterate_frames(result, progress):
+    for frame, _, pixels in iterate_frames(result, stack, progress):
         place, row, column = places[frame]
-        if place >= 0 and pixels is not None:
-            seen[pixels] = True
-            target = layer[place, row : row + frames.rows, column : column + frames.columns]
-            labels = table[pixels]
-            np.copyto(target, labels, casting="unsafe", where=labels != 0)
+        shared = overlap(layer.shape[1:], row, column, (frames.rows, frames.columns))
+        if shared is not None and pixels is not None:
+            shown = pixels[shared[1]]
+            seen[shown] = True
+            labels = table[shown]
+            np.copyto(layer[place][shared[0]], labels, casting="unsafe", where=labels != 0)
     warnings = _describe_values(result, np.flatnonzero(seen & (table > 0)).tolist())
     for segment in result.segments:
         label_of.setdefault(segment.number, segment.number)
@@ -214,13 +225,13 @@ def fractions(
     scale = np.float32(result.maximum_fractional_value)
     arrays = {segment.number: allocate(_shape(stack), np.float32) for segment in result.segments}
     places = _places(result, stack)
-    for frame, _, pixels in iterate_frames(result, progress):
+    for frame, _, pixels in iterate_frames(result, stack, progress):
         place, row, column = places[frame]
-        if place < 0 or pixels is None:
+        shared = overlap(_shape(stack)[1:], row, column, (frames.rows, frames.columns))
+        if shared is None or pixels is None:
             continue
-        array = arrays[int(result.segment_numbers[frame])]
-        target = array[place, row : row + frames.rows, column : column + frames.columns]
-        np.maximum(target, pixels.astype(np.float32) / scale, out=target)
+        target = arrays[int(result.segment_numbers[frame])][place][shared[0]]
+        np.maximum(target, pixels[shared[1]].astype(np.float32) / scale, out=target)
     return arrays
 
 

@@ -68,6 +68,7 @@ def load(
     *,
     threshold: float = 0.5,
     closed_surface: bool = False,
+    region: Sequence[float] | None = None,
 ) -> list[Any]:
     """Load a DICOM segmentation into a scene.
 
@@ -86,6 +87,8 @@ def load(
         A voxel of a FRACTIONAL segmentation belongs to a segment where its fraction is at least this; above 0 to 1.
     closed_surface
         Also make the closed surface representation.
+    region
+        Of a segmentation of a slide: only what touches x, y, width, height in slide mm. Tiles beside it are not read.
 
     Returns
     -------
@@ -96,13 +99,13 @@ def load(
     Raises
     ------
     DicomBridgeError
-        The file is damaged, not a segmentation of a patient image, or cannot be placed in space.
+        The file is damaged, or cannot be placed in space, or is of a slide and too large to be loaded whole.
     """
     if not 0 < threshold <= 1:  # at 0, all of space would belong to each segment
         raise UnsupportedError(f"A threshold of {threshold:g} separates nothing; give one above 0 and at most 1.")
     with ExitStack() as files, reading(loadable.files[0]):
         result = open_segmentation(
-            loadable.files, database, files, lambda references: _grids_of_volumes(scene, references)
+            loadable.files, database, files, lambda references: _grids_of_volumes(scene, references), region
         )
         painted = [_paint(result, number, progress, threshold) for number in range(len(result.stacks))]
     for warning in [*result.warnings, *(warning for one in painted for warning in one.labels.warnings)]:

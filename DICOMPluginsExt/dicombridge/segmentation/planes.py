@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dicombridge.errors import GeometryError, MissingReferenceError, UnreadableError, UnsupportedError
+from dicombridge.errors import GeometryError, MissingReferenceError, UnreadableError
 from dicombridge.geometry import (
     DIRECTION_TOLERANCE,
     FARTHEST_MM,
@@ -40,7 +40,6 @@ PLANE_POSITION = (0x00209113, 0, 0x00200032)
 PLANE_ORIENTATION = (0x00209116, 0, 0x00200037)
 PIXEL_SPACING = (0x00289110, 0, 0x00280030)
 SLICE_THICKNESS = (0x00289110, 0, 0x00180050)
-SLIDE_POSITION = 0x0048021A
 DERIVATION_SOURCE_UID = (0x00089124, None, 0x00082112, None, 0x00081155)
 DERIVATION_SOURCE_FRAME = (0x00089124, None, 0x00082112, None, 0x00081160)
 
@@ -91,7 +90,7 @@ class FrameStack:
     slices
         Slice of the grid for each of them.
     rows, columns
-        Where the first pixel of each of them lies on the grid.
+        Where the first pixel of each of them lies on the grid. Tiles of a slide may begin before it, and end after it.
     source
         Grid of the source images, None if unknown.
     """
@@ -111,12 +110,9 @@ def frame_planes(opened: MultiFrame, frames: int, database: Database | None) -> 
     ------
     UnreadableError
         A frame has no place in space and no source image tells it.
-    UnsupportedError
-        The frames are tiles of a slide.
     MissingReferenceError
         Only source images could tell, and they are not in the database.
     """
-    _refuse_tiles(opened)
     path = opened.path
     positions = _values(opened, PLANE_POSITION, "PlanePositionSequence", "ImagePositionPatient", frames, 3)
     orientations = _values(opened, PLANE_ORIENTATION, "PlaneOrientationSequence", "ImageOrientationPatient", frames, 6)
@@ -146,16 +142,6 @@ def concatenated(parts: Sequence[FramePlanes]) -> FramePlanes:
         parts[0].thickness,
         tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
     )
-
-
-def _refuse_tiles(opened: MultiFrame) -> None:
-    header = opened.header
-    tiled = str(header.get("DimensionOrganizationType") or "").startswith("TILED")
-    if tiled or "TotalPixelMatrixColumns" in header or opened.table.has(SLIDE_POSITION):
-        raise UnsupportedError(
-            f"{opened.path}: is a segmentation of a whole slide image, in tiles. This version of DICOMBridge loads "
-            "segmentations of patient images only."
-        )
 
 
 def _values(

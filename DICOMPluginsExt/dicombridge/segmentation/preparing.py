@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from pydicom.dataset import Dataset
 
 from dicombridge.errors import ExportError
 from dicombridge.geometry import geometry_of_matrix, same_grid
+from dicombridge.output.frames import SlicePlaces
 from dicombridge.output.source import Source
+from dicombridge.output.tiles import TileGrid, TilePlaces, TileStack, pixels_around, tile_grid
 from dicombridge.segmentation.arrays import NodeLabels, image_array, label_images, own_grid, to_grid
 from dicombridge.segmentation.frames import Frame
 from dicombridge.segmentation.frames import slices_by_label as find_slices
@@ -38,6 +40,10 @@ HIGHEST_FRACTION = 255
 """Maximum Fractional Value, where the fractions are not those of an object that had another one."""
 
 
+Frames: TypeAlias = "NDArray[Any] | TileStack"
+"""Images, one a slice or one a tile."""
+
+
 @dataclass(frozen=True)
 class Content:
     """A segmentation as plain values.
@@ -50,8 +56,13 @@ class Content:
         In the order of their numbers.
     grid
         Of all arrays.
+    tiles
+        Where the grid lies on a slide; None for images of a patient.
+    places
+        Where the slices, or tiles, that are written lie.
     arrays
-        Layer, [slice, row, column], and label in it, by segment number. A segment without voxels may have none.
+        Layer, [slice, row, column], or its tiles, and label in it, by segment number. A segment without voxels may
+        have none.
     fractions
         Fractions, 0 to 1, by segment number.
     maximum
@@ -67,8 +78,10 @@ class Content:
     kind: str
     segments: list[Segment]
     grid: Grid
-    arrays: dict[int, tuple[NDArray[Any], int]]
-    fractions: dict[int, NDArray[Any]]
+    tiles: TileGrid | None
+    places: SlicePlaces | TilePlaces
+    arrays: dict[int, tuple[Frames, int]]
+    fractions: dict[int, Frames]
     maximum: int
     frames: list[Frame]
     overlap: str
@@ -142,8 +155,30 @@ def content_of(
             "written, not these labels. BINARY holds the labels."
         )
     maximum = _maximum(fractions, kept)
-    frames, overlap = _frames(kind, segments, arrays, fractions, maximum, target, source)
-    return Content(kind, segments, target, arrays, fractions, maximum, frames, overlap, warnings)
+    tiles = tile_grid(target, source, kept, str(node.GetName()))
+    if tiles is not None:
+        if any(tiles.leaves_out(array) for array in [*(array for array, _ in arrays.values()), *fractions.values()]):
+            warnings.append("Labels beyond the slide's total pixel matrix were left out.")
+        layers, volumes_of = _in_tiles(tiles, arrays, fractions)
+    else:
+        layers, volumes_of = dict[int, tuple[Frames, int]](arrays), dict[int, Frames](fractions)
+    of_source = source.grid is not None and same_grid(source.grid.geometry, target, 0.1)
+    slices = 0 if tiles is not None or of_source else int(target.spatial_shape[0])
+    frames, overlap = _frames(kind, segments, layers, volumes_of, maximum, slices)
+    used = {frame.place for frame in frames}
+    places = TilePlaces(tiles, used) if tiles is not None else SlicePlaces(target, used)
+    return Content(kind, segments, target, tiles, places, layers, volumes_of, maximum, frames, overlap, warnings)
+
+
+def _in_tiles(
+    tiles: TileGrid, arrays: Mapping[int, tuple[NDArray[Any], int]], fractions: Mapping[int, NDArray[Any]]
+) -> tuple[dict[int, tuple[Frames, int]], dict[int, Frames]]:
+    """Return layers and fractions as tiles; segments that share a layer share its tiles."""
+    of_layer = {id(array): TileStack(tiles, array) for array, _ in arrays.values()}
+    layers: dict[int, tuple[Frames, int]] = {
+        number: (of_layer[id(array)], label) for number, (array, label) in arrays.items()
+    }
+    return layers, {number: TileStack(tiles, array) for number, array in fractions.items()}
 
 
 # --- segments --------------------------------------------------------------------------------------------------------
@@ -216,6 +251,8 @@ def _labels(node: Any, fraction_grid: Grid | None, source: Source, grid: str | N
     layers = label_images(
         node, target if target is not None else images if images is not None else shown, source.volume
     )
+    if grid == "source" and target is None and (own := own_grid(layers)) is not None:
+        target = pixels_around(own, source)
     if target is None:
         own = next(
             (one for one in (own_grid(layers), images, shown, _remembered_geometry(node)) if one is not None), None
@@ -359,13 +396,18 @@ def _maximum(fractions: Mapping[int, NDArray[Any]], kept: Dataset | None) -> int
 def _frames(
     kind: str,
     segments: Sequence[Segment],
-    arrays: Mapping[int, tuple[NDArray[Any], int]],
-    fractions: Mapping[int, NDArray[Any]],
+    arrays: Mapping[int, tuple[Frames, int]],
+    fractions: Mapping[int, Frames],
     maximum: int,
-    grid: Grid,
-    source: Source,
+    slices: int,
 ) -> tuple[list[Frame], str]:
-    """Return the frames to write, empty ones left out, and the value of Segments Overlap."""
+    """Return the frames to write, empty ones left out, and the value of Segments Overlap.
+
+    Parameters
+    ----------
+    slices
+        Of a grid that is to be found again from the frames alone; 0 where something else tells it.
+    """
     places: dict[int, list[int]] = {}
     by_array: dict[int, dict[int, list[int]]] = {}
     for number, (array, label) in arrays.items():
@@ -378,8 +420,8 @@ def _frames(
     wanted = [segment.number for segment in segments]
     used = sorted({place for number in wanted for place in places.get(number, [])})
     needed = used or [0]
-    if source.grid is None or not same_grid(source.grid.geometry, grid, 0.1):
-        needed = _with_frames_of_grid(used, int(grid.spatial_shape[0]))
+    if slices:
+        needed = _with_frames_of_grid(used, slices)
     if kind == "LABELMAP":
         return [Frame(place, 0) for place in needed], "NO"
     extra = set(needed) - set(used)

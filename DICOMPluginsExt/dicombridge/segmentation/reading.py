@@ -18,6 +18,8 @@ from dicombridge.progress import Progress
 from dicombridge.references import Reference, references_of_file, series_of_references
 from dicombridge.segmentation.planes import FrameStack, concatenated, frame_planes, place_stacks, source_uids
 from dicombridge.segmentation.segments import SEGMENT_SEQUENCE, Segment, is_background, segments_of_file
+from dicombridge.segmentation.selecting import chosen_frames
+from dicombridge.segmentation.tiles import Region, channels, is_tiled, place_tiles, tile_places
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,7 +95,11 @@ class SegmentationFile:
 
 
 def open_segmentation(
-    files: Sequence[str], database: Database | None, stack: ExitStack, more_grids: GridsOf | None = None
+    files: Sequence[str],
+    database: Database | None,
+    stack: ExitStack,
+    more_grids: GridsOf | None = None,
+    region: Region | None = None,
 ) -> SegmentationFile:
     """Open the files of one segmentation object and find out where its frames lie.
 
@@ -107,6 +113,8 @@ def open_segmentation(
         Keeps the files open.
     more_grids
         Returns further grids of source images, for references; asked after the database.
+    region
+        Part of a slide, in its mm; tiles beside it are left out.
 
     Raises
     ------
@@ -141,7 +149,13 @@ def open_segmentation(
         warnings=warnings,
     )
     _find_references(result)
-    _find_stacks(result, database, more_grids)
+    if is_tiled(first):
+        _find_tiles(result, region)
+    else:
+        if region is not None:
+            result.warnings.append("It is not of a slide, so all of it was loaded, not a region.")
+        _find_stacks(result, database, more_grids)
+    _find_sources(result)
     return result
 
 
@@ -194,6 +208,8 @@ def _segment_numbers(opened: MultiFrame, kind: str, segments: list[Segment]) -> 
         )
     if kind == "LABELMAP":
         return np.full(count, -1, dtype=np.int64)
+    if not table.has(*SEGMENT_NUMBER) and opened.header.get("DimensionOrganizationType") == "TILED_FULL":
+        return _segments_in_order(opened, segments)
     shared = _shared_segment_number(opened.header)
     if shared is None and len(segments) == 1:
         shared = segments[0].number
@@ -202,6 +218,16 @@ def _segment_numbers(opened: MultiFrame, kind: str, segments: list[Segment]) -> 
     if any(number is None for number in numbers):
         raise UnreadableError(opened.path, f"frame {numbers.index(None) + 1} does not say which segment it shows.")
     return np.array(numbers, dtype=np.int64)
+
+
+def _segments_in_order(opened: MultiFrame, segments: Sequence[Segment]) -> NDArray[np.int64]:
+    """Return the segment number of each tile, where these are not said because all tiles of all segments are there."""
+    of_frame = channels(opened)
+    if int(of_frame.max(initial=0)) >= len(segments):
+        raise UnreadableError(
+            opened.path, f"has tiles for {int(of_frame.max()) + 1} segments and describes {len(segments)}."
+        )
+    return np.array([segment.number for segment in segments], dtype=np.int64)[of_frame]
 
 
 def _shared_segment_number(header: Any) -> int | None:
@@ -228,10 +254,7 @@ def _find_references(result: SegmentationFile) -> None:
 
 
 def _find_stacks(result: SegmentationFile, database: Database | None, more_grids: GridsOf | None) -> None:
-    first = result.parts[0].frames
-    sizes = {(part.frames.rows, part.frames.columns) for part in result.parts if part.frames is not None}
-    if first is None or len(sizes) != 1:
-        raise UnreadableError(result.path, "is in several files whose frames differ in size.")
+    rows, columns = _frame_size(result)
     planes = concatenated(
         [frame_planes(part, part.frames.count, database) for part in result.parts if part.frames is not None]
     )
@@ -240,7 +263,33 @@ def _find_stacks(result: SegmentationFile, database: Database | None, more_grids
     sources = _source_grids(result, database)
     if more_grids is not None:
         sources += more_grids(result.references)
-    result.stacks = place_stacks(planes, first.rows, first.columns, sources, frame_of_reference)
+    result.stacks = place_stacks(planes, rows, columns, sources, frame_of_reference)
+    for stack in result.stacks:
+        voxels = int(np.prod([int(size) for size in stack.geometry.spatial_shape], dtype=np.int64)) * _layers(result)
+        if voxels > LARGEST_VOLUME:
+            raise UnreadableError(
+                result.path, f"its frames span a grid of {voxels:.3g} voxels: it is damaged, or too large."
+            )
+
+
+def _find_tiles(result: SegmentationFile, region: Region | None) -> None:
+    _frame_size(result)
+    result.stacks = place_tiles(tile_places(result.parts), region, _layers(result))
+
+
+def _frame_size(result: SegmentationFile) -> tuple[int, int]:
+    sizes = {(part.frames.rows, part.frames.columns) for part in result.parts if part.frames is not None}
+    if len(sizes) != 1:
+        raise UnreadableError(result.path, "is in several files whose frames differ in size.")
+    return sizes.pop()
+
+
+def _layers(result: SegmentationFile) -> int:
+    """Return how many arrays a grid needs: fractions are a volume each."""
+    return max(1, len(result.segments)) if result.segmentation_type == "FRACTIONAL" else 1
+
+
+def _find_sources(result: SegmentationFile) -> None:
     uids: list[list[str]] = []
     numbers: list[list[int]] = []
     for part in result.parts:
@@ -248,14 +297,6 @@ def _find_stacks(result: SegmentationFile, database: Database | None, more_grids
         uids.extend(part_uids)
         numbers.extend(part_numbers)
     result.source_frames = [_sources_by_slice(stack, uids, numbers) for stack in result.stacks]
-    for stack in result.stacks:
-        voxels = int(np.prod([int(size) for size in stack.geometry.spatial_shape], dtype=np.int64))
-        if result.segmentation_type == "FRACTIONAL":
-            voxels *= len(result.segments)  # a volume each
-        if voxels > LARGEST_VOLUME:
-            raise UnreadableError(
-                result.path, f"its frames span a grid of {voxels:.3g} voxels: it is damaged, or too large."
-            )
 
 
 def _sources_by_slice(
@@ -290,17 +331,23 @@ def _source_grids(result: SegmentationFile, database: Database | None) -> list[S
 
 
 def iterate_frames(
-    result: SegmentationFile, progress: Progress | None = None
+    result: SegmentationFile, stack: FrameStack, progress: Progress | None = None
 ) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[Any] | None]]:
-    """Yield (frame index, packed bits or empty, pixels or None) of all files, telling the progress now and then."""
+    """Yield (frame index, packed bits or empty, pixels or None) of the frames of a stack, from all files.
+
+    The progress is told now and then.
+    """
     total = len(result.segment_numbers)
-    every = max(1, total // 50)
-    number = 0
+    wanted = np.zeros(total, dtype=np.bool_)
+    wanted[stack.frames] = True
+    every = max(1, len(stack.frames) // 50)
+    first, done = 0, 0
     for part in result.parts:
         if part.frames is None:
             continue
-        for packed, pixels in part.frames.raw():
-            if progress is not None and number % every == 0:
-                progress(number / total, f"Frame {number + 1} of {total}")
-            yield number, packed, pixels
-            number += 1
+        for index, packed, pixels in chosen_frames(part, wanted[first : first + part.frames.count]):
+            if progress is not None and done % every == 0:
+                progress(done / len(stack.frames), f"Frame {first + index + 1} of {total}")
+            yield first + index, packed, pixels
+            done += 1
+        first += part.frames.count

@@ -1,0 +1,22 @@
+"""Whole slide images and their annotations in Slicer's DICOM module: the hook that Slicer discovers."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from DICOMBridgeLib.plugin import DICOMBridgePlugin, register
+
+
+class DICOMBridgeSlidePluginClass(DICOMBridgePlugin):
+    """Slides, microscopy and photographs as volumes, bulk annotations as models; annotations have a plugin to export."""
+
+    kindName = "SLIDE"
+    modality = "SM"
+    title = "Whole slide image"
+
+
+class DICOMBridgeSlidePlugin:
+    """The module, named as its file."""
+
+    def __init__(self, parent: Any) -> None:
+        register(parent, DICOMBridgeSlidePluginClass)

@@ -1,0 +1,220 @@
+"""Parametric maps of slides, in tiles: in and out, equal to highdicom."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+from support.pm_objects import mapping_item
+from support.tiled_objects import ORIGIN, TURNED, UPRIGHT, affine_of, map_by_hand, slide, write
+from support.volumes import array_of_image, elements_of
+from test_segmentation_tiles import errors_of
+
+import dicombridge
+from dicombridge.errors import ExportError, GeometryError, UnsupportedError
+from dicombridge.segmentation import tiles
+
+TYPES = ["float32", "float64", "uint16"]
+ORGANIZATIONS = ["TILED_FULL", "TILED_SPARSE"]
+
+
+def values(dtype: str, planes: int = 1, shape: tuple[int, int] = (50, 70)) -> NDArray[Any]:
+    found = np.arange(planes * shape[0] * shape[1]).reshape(planes, *shape)
+    return (found * (0.37 if dtype.startswith("float") else 1)).astype(dtype)
+
+
+def voxels(node: Any) -> NDArray[Any]:
+    return array_of_image(node.GetImageData())
+
+
+def lps_of(node: Any) -> NDArray[np.float64]:
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ elements_of(matrix)
+
+
+def total_matrix(path: Path) -> NDArray[Any]:
+    """(rows, columns) of real world values as highdicom reads them; 0 where there is no tile."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = hd.imread(path)
+        return image.get_total_pixel_matrix(apply_real_world_transform=True, dtype=np.float64)
+
+
+@pytest.mark.parametrize("orientation", [UPRIGHT, TURNED])
+@pytest.mark.parametrize("organization", ORGANIZATIONS)
+@pytest.mark.parametrize("dtype", TYPES)
+def test_equal_to_what_was_written(
+    tmp_path: Path, scene: Any, dtype: str, organization: str, orientation: tuple[float, ...]
+) -> None:
+    mapping = mapping_item(0.5, 10.0, first=0, last=65535) if dtype == "uint16" else mapping_item()
+    stored = values(dtype)
+    dataset = map_by_hand(stored, organization=organization, orientation=orientation, mapping=mapping)
+    path = write(dataset, tmp_path, "map.dcm")
+    (node,) = dicombridge.load(path, scene=scene)
+    expected = stored * 0.5 + 10 if dtype == "uint16" else stored
+    np.testing.assert_array_equal(voxels(node), expected)
+    np.testing.assert_allclose(lps_of(node)[:3, [0, 1, 3]], affine_of(dataset), rtol=0, atol=1e-12)
+    if organization == "TILED_SPARSE":  # highdicom 0.27 reads TILED_FULL of slides and segmentations only
+        np.testing.assert_allclose(total_matrix(path), expected[0], rtol=1e-12)
+
+
+def test_tiles_that_are_missing_have_no_value(tmp_path: Path, scene: Any) -> None:
+    stored = values("uint16")
+    dataset = map_by_hand(stored, keep=lambda row, column: (row, column) != (16, 24), mapping=mapping_item(1.0, 0.0))
+    (node,) = dicombridge.load(write(dataset, tmp_path, "map.dcm"), scene=scene)
+    found = voxels(node)
+    assert np.isnan(found[0, 16:32, 24:48]).all()
+    assert np.isnan(found).sum() == 16 * 24
+    np.testing.assert_array_equal(np.nan_to_num(found[0, :16]), stored[0, :16])
+
+
+@pytest.mark.parametrize("organization", ORGANIZATIONS)
+def test_focal_planes_are_slices(tmp_path: Path, scene: Any, organization: str) -> None:
+    stored = values("float32", 3)
+    dataset = map_by_hand(stored, organization=organization, orientation=UPRIGHT, heights_um=(0.0, 1.5, 3.0))
+    (node,) = dicombridge.load(write(dataset, tmp_path, "map.dcm"), scene=scene)
+    np.testing.assert_array_equal(voxels(node), stored)
+    np.testing.assert_allclose(lps_of(node)[:3, 2], [0, 0, 0.0015], atol=1e-12)
+
+
+def test_a_region(tmp_path: Path, scene: Any) -> None:
+    stored = values("float64")
+    path = write(map_by_hand(stored, orientation=UPRIGHT), tmp_path, "map.dcm")
+    x, y = ORIGIN[0] + 9.5 * 0.00025, ORIGIN[1] + 14.5 * 0.0005
+    (node,) = dicombridge.load(path, scene=scene, region=(x, y, 30 * 0.00025, 20 * 0.0005))
+    np.testing.assert_array_equal(voxels(node), stored[:, 15:35, 10:40])
+    with pytest.raises(GeometryError, match="beside the slide"):
+        dicombridge.load(path, scene=scene, region=(0, 0, 1, 1))
+
+
+def test_a_region_without_tiles(tmp_path: Path, scene: Any) -> None:
+    dataset = map_by_hand(values("float32"), orientation=UPRIGHT, keep=lambda row, column: row > 0)
+    with pytest.raises(GeometryError, match="no tile of it lies in the region"):
+        path = write(dataset, tmp_path, "map.dcm")
+        dicombridge.load(path, scene=scene, region=(*ORIGIN, 0.001, 0.001))
+
+
+def test_few_tiles_of_many_gigapixels(tmp_path: Path, scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = values("float32")
+    dataset = map_by_hand(stored, keep=lambda row, column: row == 16)
+    dataset.TotalPixelMatrixRows = dataset.TotalPixelMatrixColumns = 2_000_000
+    path = write(dataset, tmp_path, "map.dcm")
+    (node,) = dicombridge.load(path, scene=scene)
+    np.testing.assert_array_equal(voxels(node)[:, :, :70], stored[:, 16:32])
+    np.testing.assert_allclose(lps_of(node)[:3, 3], affine_of(dataset) @ [0, 16, 1], atol=1e-12)
+    monkeypatch.setattr(tiles, "MOST_PIXELS", 100)
+    with pytest.raises(UnsupportedError, match="region="):
+        dicombridge.load(path, scene=scene)
+
+
+def test_examine_offers_them(tmp_path: Path) -> None:
+    write(map_by_hand(values("float32")), tmp_path, "map.dcm")
+    with dicombridge.open_folder(tmp_path, index=":memory:") as database:
+        (loadable,) = dicombridge.examine(database)
+    assert (loadable.kind, loadable.warning, loadable.confidence, loadable.selected) == ("PM", "", 0.97, True)
+
+
+# --- Out -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("orientation", [UPRIGHT, TURNED])
+@pytest.mark.parametrize("organization", ORGANIZATIONS)
+@pytest.mark.parametrize("dtype", TYPES)
+def test_written_again(
+    tmp_path: Path, scene: Any, dtype: str, organization: str, orientation: tuple[float, ...]
+) -> None:
+    mapping = mapping_item(0.5, 10.0, first=0, last=65535) if dtype == "uint16" else mapping_item()
+    dataset = map_by_hand(values(dtype), organization=organization, orientation=orientation, mapping=mapping)
+    path = write(dataset, tmp_path, "map.dcm")
+    (node,) = dicombridge.load(path, scene=scene)
+    (again,) = dicombridge.export(node, tmp_path / "out", kind="PM")
+    assert errors_of(again) == []
+    after = pydicom.dcmread(again)
+    assert after.DimensionOrganizationType == "TILED_SPARSE"
+    assert after.NumberOfFrames == 12
+    np.testing.assert_allclose(total_matrix(again), voxels(node)[0], rtol=1e-6)
+    (twice,) = dicombridge.load(again, scene=scene)
+    np.testing.assert_array_equal(voxels(twice), voxels(node))
+    np.testing.assert_allclose(lps_of(twice), lps_of(node), atol=1e-12)
+
+
+def test_missing_tiles_stay_missing(tmp_path: Path, scene: Any) -> None:
+    dataset = map_by_hand(values("float32"), keep=lambda row, column: (row, column) != (16, 24))
+    (node,) = dicombridge.load(write(dataset, tmp_path, "map.dcm"), scene=scene)
+    (again,) = dicombridge.export(node, tmp_path / "out", kind="PM")
+    after = pydicom.dcmread(again)
+    assert after.NumberOfFrames == 11
+    (twice,) = dicombridge.load(again, scene=scene)
+    np.testing.assert_array_equal(voxels(twice), voxels(node))
+
+
+def test_several_maps_and_planes(tmp_path: Path, scene: Any) -> None:
+    dataset = map_by_hand(values("float32", 2), heights_um=(0.0, 2.0))
+    (first,) = dicombridge.load(write(dataset, tmp_path, "map.dcm"), scene=scene)
+    second = map_by_hand(values("float32", 2) * 2, heights_um=(0.0, 2.0))
+    (other,) = dicombridge.load(write(second, tmp_path, "other.dcm"), scene=scene)
+    for node in (first, other):
+        node.RemoveAttribute("DICOMBridge.Header")
+    source = write(slide(), tmp_path / "slide", "slide.dcm")
+    (out,) = dicombridge.export([first, other], tmp_path / "out", kind="PM", source=source)
+    assert errors_of(out) == []
+    nodes = dicombridge.load(out, scene=scene)
+    assert len(nodes) == 2
+    for found, expected in zip(nodes, (first, other), strict=True):
+        np.testing.assert_array_equal(voxels(found), voxels(expected))
+
+
+def volume_on(scene: Any, matrix: NDArray[np.float64], array: NDArray[Any]) -> Any:
+    import vtk
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    image = vtk.vtkImageData()
+    image.SetDimensions(*array.shape[::-1])
+    image.GetPointData().SetScalars(numpy_to_vtk(array.ravel(), deep=True))
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "computed")
+    to_ras = vtk.vtkMatrix4x4()
+    to_ras.DeepCopy((np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix).ravel().tolist())
+    node.SetIJKToRASMatrix(to_ras)
+    node.SetAndObserveImageData(image)
+    return node
+
+
+@pytest.mark.parametrize("pixel_type", TYPES)
+def test_a_volume_on_a_part_of_a_level(tmp_path: Path, scene: Any, pixel_type: str, caplog: Any) -> None:
+    source = slide()
+    path = write(source, tmp_path / "slide", "slide.dcm")
+    affine = affine_of(source)
+    matrix = np.eye(4)
+    matrix[:3, :2], matrix[:3, 3], matrix[2, 2] = affine[:, :2], affine @ [21, 11, 1], -1
+    array = values("float32", shape=(20, 30))
+    node = volume_on(scene, matrix, array)
+    (out,) = dicombridge.export(node, tmp_path / "out", kind="PM", source=path, pixel_type=pixel_type)
+    assert errors_of(out) == []
+    after = pydicom.dcmread(out)
+    assert (after.NumberOfFrames, after.Rows, after.TotalPixelMatrixColumns) == (6, 16, 70)
+    found = total_matrix(out)[11:31, 21:51]
+    step = 0.5 * (array.max() - array.min()) / 65535 if pixel_type == "uint16" else 0
+    np.testing.assert_allclose(found, array[0], rtol=1e-6, atol=step)
+    assert ("beyond the volume" in caplog.text) == (pixel_type == "uint16")
+    image = after.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence[0]
+    assert (image.ReferencedSOPInstanceUID, image.ReferencedFrameNumber) == (source.SOPInstanceUID, 1)
+
+
+def test_a_volume_between_pixels_is_refused(tmp_path: Path, scene: Any) -> None:
+    source = slide()
+    path = write(source, tmp_path / "slide", "slide.dcm")
+    affine = affine_of(source)
+    matrix = np.eye(4)
+    matrix[:3, :2], matrix[:3, 3], matrix[2, 2] = affine[:, :2], affine @ [21.5, 11, 1], -1
+    node = volume_on(scene, matrix, values("float32", shape=(20, 30)))
+    with pytest.raises(ExportError, match="0.5 pixels beside the slide's"):
+        dicombridge.export(node, tmp_path / "out", kind="PM", source=path)
