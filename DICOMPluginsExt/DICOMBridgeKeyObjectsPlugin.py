@@ -18,7 +18,7 @@ class DICOMBridgeKeyObjectsPluginClass(DICOMBridgePlugin):
 
     def _exports(self, node: Any, item_id: int) -> bool:
         """Whether the node is a volume of images (no map, no dose), or was placed on one, or came from a selection."""
-        volume = application.volume_of_points(node) if node.IsA("vtkMRMLMarkupsFiducialNode") else node
+        volume: Any = application.volume_of_points(node) if node.IsA("vtkMRMLMarkupsFiducialNode") else node
         is_volume = volume is not None and volume.IsA("vtkMRMLScalarVolumeNode")
         is_of_images = is_volume and volume.GetAttribute("DICOMBridge.Kind") in (None, "IMAGE")
         return self._came_from_kind(node) or (is_of_images and bool(volume.GetAttribute("DICOM.instanceUIDs")))

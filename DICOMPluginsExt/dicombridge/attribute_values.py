@@ -52,7 +52,7 @@ def value_of(dataset: Dataset, keyword: str) -> object:
             return _cut(shown, LONGEST_LIST, len(value) > _MOST_VALUES, f"{len(value)} values") or None
         single = _single(value, element.VR)
         return _cut(single, LONGEST_TEXT, False, f"{len(single)} characters") if isinstance(single, str) else single
-    except Exception:
+    except Exception:  # pydicom converts late and raises nearly every kind of error
         return None
 
 

@@ -126,7 +126,7 @@ def warning_of_damage(loadable: Loadable) -> Iterator[None]:
         loadable.warning = str(error)
     except ImportError:
         raise  # a package is too old or missing: that is for the plugin to say, and no fault of the file
-    except Exception as error:
+    except Exception as error:  # damaged headers make pydicom raise nearly every kind of error
         loadable.warning = f"{loadable.files[0]}: its header cannot be understood ({type(error).__name__}: {error})."
 
 

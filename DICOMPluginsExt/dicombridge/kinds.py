@@ -351,7 +351,6 @@ KINDS: tuple[Kind, ...] = (
             "vtkMRMLMarkupsLineNode",
             "vtkMRMLMarkupsCurveNode",
             "vtkMRMLMarkupsClosedCurveNode",
-            "vtkMRMLTableNode",
         ),
         hook="DICOMBridgeSlidePlugin",
         confidence=0.97,

@@ -207,7 +207,7 @@ def _header(name: str, buffer: Buffer, layout: Layout, without: Collection[int] 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             header = read_dataset(BytesIO(content), layout.implicit_vr, True, bytelength=len(content))
-    except Exception as error:
+    except Exception as error:  # pydicom converts late and raises nearly every kind of error
         raise UnreadableError(name, f"its header cannot be read: {error}.") from error
     if "SOPClassUID" not in header:
         raise UnreadableError(name, "has no SOP Class UID, so it is not a DICOM object.")
@@ -263,7 +263,7 @@ def _through_pydicom(name: str, pixels: bool, without: Collection[int] = ()) -> 
         raise
     except InvalidDicomError as error:
         raise UnreadableError(name, "is not a DICOM file.") from error
-    except Exception as error:
+    except Exception as error:  # pydicom converts late and raises nearly every kind of error
         raise UnreadableError(name, f"cannot be read: {error}.") from error
     buffer = output.getvalue()
     try:

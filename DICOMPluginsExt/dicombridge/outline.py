@@ -174,7 +174,7 @@ def _all_codes(items: Any) -> bool:
 def _unit(dataset: Dataset) -> str:
     try:
         code = code_from_sequence(dataset, "MeasurementUnitsCodeSequence")
-    except Exception:
+    except Exception:  # pydicom converts late and raises nearly every kind of error
         return ""
     return code.value if code is not None else ""
 
@@ -187,7 +187,7 @@ def _name(dataset: Dataset, tag: Any) -> str:
     try:
         block = dataset.get_item((tag.group, tag.element >> 8))
         creator = dataset[block.tag].value if block is not None else ""
-    except Exception:
+    except Exception:  # pydicom converts late and raises nearly every kind of error
         creator = ""
     return one_line(f"{creator or 'Private, creator unknown'}: ({tag.group:04X},xx{tag.element & 0xFF:02X})")
 
@@ -273,7 +273,7 @@ def _references(dataset: Dataset, around: str, series: str, depth: int) -> Itera
     for tag in sorted(dataset.keys()):
         try:
             element = dataset[tag]
-        except Exception:
+        except Exception:  # pydicom converts late and raises nearly every kind of error
             continue
         if tag == 0x00081155 and element.value:
             sop_class = _value(dataset, "ReferencedSOPClassUID")
@@ -291,7 +291,7 @@ def _in_series(reference: NamedReference, series: str) -> NamedReference:
 def _purpose(dataset: Dataset, sequence: str) -> str:
     try:
         code = code_from_sequence(dataset, "PurposeOfReferenceCodeSequence")
-    except Exception:
+    except Exception:  # pydicom converts late and raises nearly every kind of error
         code = None
     name = sequence.removesuffix(" Sequence")
     return f"{name}: {one_line(code.meaning)}" if code is not None else name
@@ -300,7 +300,7 @@ def _purpose(dataset: Dataset, sequence: str) -> str:
 def _value(dataset: Dataset, keyword: str) -> str:
     try:
         return one_line(str(dataset.get(keyword) or ""))
-    except Exception:
+    except Exception:  # pydicom converts late and raises nearly every kind of error
         return ""
 
 

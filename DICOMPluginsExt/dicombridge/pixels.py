@@ -333,7 +333,7 @@ class PixelFrames:
             raise
         except NotImplementedError as error:
             raise UnsupportedError(f"{self._name}: {error}") from error
-        except Exception as error:
+        except Exception as error:  # decoders raise nearly every kind of error for damaged data
             reason = " ".join(str(error).split())
             raise UnreadableError(self._name, f"frame {number} cannot be decoded: {reason}") from error
         return np.asarray(array)

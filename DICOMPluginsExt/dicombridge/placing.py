@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dicombridge.errors import DicomBridgeError, GeometryError, MissingReferenceError
+from dicombridge.errors import DicomBridgeError, GeometryError, MissingReferenceError, UnreadableError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dicombridge.database import Database
     from dicombridge.image.headers import Plane
+    from dicombridge.segmentation.tiles import TilePlaces
     from dicombridge.slide.pixel_matrix import PixelMatrix
 
 __all__ = [
     "CENTRE_OF_FIRST_PIXEL",
     "MM_PER_Z_UNIT",
     "ImagePlanes",
+    "SlideMatrices",
     "image_reference",
     "overlap",
     "pixels_to_patient",
@@ -103,6 +105,75 @@ def image_reference(item: Any) -> tuple[str, str, list[int]]:
 
 
 @dataclass
+class SlideMatrices:
+    """The total pixel matrices of referenced slides, looked up in a database; each file is read once."""
+
+    database: Database | None
+    _known: dict[str, tuple[str, PixelMatrix]] = field(default_factory=dict)
+    _tiles: dict[str, TilePlaces] = field(default_factory=dict)
+
+    def matrix(self, sop_instance_uid: str) -> PixelMatrix:
+        """Return the matrix of a slide.
+
+        Raises
+        ------
+        MissingReferenceError
+            The slide is not in the database.
+        GeometryError
+            It cannot be read, or does not say where its pixels lie.
+        """
+        return self._slide(sop_instance_uid)[1]
+
+    def in_matrix(
+        self, sop_instance_uid: str, frames: Sequence[int], pixels: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return columns and rows (n, 2) in the matrix of those in a tile, which is named by its frame number.
+
+        Raises
+        ------
+        MissingReferenceError, GeometryError
+            As above, or the slide has no such frame, or it is not said which one.
+        """
+        if len(frames) != 1:
+            raise GeometryError(f"it names {len(frames)} frames of a slide instead of the one in which it lies")
+        tiles = self._tiles_of(sop_instance_uid)
+        if not 0 < frames[0] <= len(tiles.rows):
+            raise GeometryError(f"the slide has no frame {frames[0]}")
+        place = frames[0] - 1
+        return np.asarray(pixels, dtype=np.float64) + np.array([tiles.columns[place], tiles.rows[place]])
+
+    def _slide(self, sop_instance_uid: str) -> tuple[str, PixelMatrix]:
+        if sop_instance_uid not in self._known:
+            from dicombridge.multiframe import read_header
+
+            file = _file_of(self.database, sop_instance_uid)
+            try:
+                self._known[sop_instance_uid] = file, slide_matrix(read_header(file))
+            except UnreadableError as error:
+                raise GeometryError(f"its slide cannot be read ({error})") from error
+        return self._known[sop_instance_uid]
+
+    def _tiles_of(self, sop_instance_uid: str) -> TilePlaces:
+        if sop_instance_uid not in self._tiles:
+            from dicombridge.multiframe import open_multiframe
+            from dicombridge.segmentation.tiles import tile_places
+
+            try:
+                with open_multiframe(self._slide(sop_instance_uid)[0], pixels=False) as opened:
+                    self._tiles[sop_instance_uid] = tile_places([opened])
+            except UnreadableError as error:
+                raise GeometryError(f"its slide cannot be read ({error})") from error
+        return self._tiles[sop_instance_uid]
+
+
+def _file_of(database: Database | None, sop_instance_uid: str) -> str:
+    file = database.fileForInstance(sop_instance_uid) if database is not None and sop_instance_uid else ""
+    if not file:
+        raise MissingReferenceError(f"the image {sop_instance_uid or 'without UID'} is not in the database")
+    return file
+
+
+@dataclass
 class ImagePlanes:
     """The planes of referenced images, looked up in a database; each file is read once."""
 
@@ -136,9 +207,7 @@ class ImagePlanes:
     def _read(self, sop_instance_uid: str) -> list[Plane]:
         from dicombridge.image.series import read_planes
 
-        file = self.database.fileForInstance(sop_instance_uid) if self.database is not None else ""
-        if not file or not sop_instance_uid:
-            raise MissingReferenceError(f"the image {sop_instance_uid or 'without UID'} is not in the database")
+        file = _file_of(self.database, sop_instance_uid)
         try:
             planes = read_planes([file], self.database)
         except DicomBridgeError as error:

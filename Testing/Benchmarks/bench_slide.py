@@ -1,7 +1,7 @@
 """A region of 4096 x 4096 pixels of a JPEG-tiled level into a volume node, against wsidicom's ``read_region``.
 
 wsidicom leaves an array of the pixels, ours a node in a scene that knows where they lie on the slide. Every contestant
-runs in a process of its own; processor time and peak memory are those of the work, opening of the file included, after
+runs in a process of its own, by turns; processor time and peak memory are those of the work, opening of the file included, after
 one pixel was read, so that imports do not count. The level is larger than the region, and the region cuts tiles.
 """
 
@@ -108,7 +108,12 @@ def run(scale: float = 1.0) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(make_slide, folder, scale)
-        results = {contestant.__name__: in_process(contestant, folder, REPETITIONS) for contestant in (ours, wsidicom)}
+        results: dict[str, dict[str, Any]] = {}
+        for _ in range(REPETITIONS):
+            for contestant in (ours, wsidicom):
+                result = in_process(contestant, folder, 1)
+                best = results.setdefault(contestant.__name__, result)
+                results[contestant.__name__] = min(best, result, key=lambda one: float(one["seconds"]))
     if len({(result["size"], result["sum"]) for result in results.values()}) != 1:
         raise RuntimeError(f"the pixels differ: {results}")
     rows: list[Row] = [row_of("region", name, result) for name, result in results.items()]

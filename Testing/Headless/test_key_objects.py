@@ -177,6 +177,14 @@ def test_title_reason_description_observer(tmp_path: Path, images: SeriesOfImage
     assert str(values["121008"].PersonName) == options["observer"]
 
 
+def test_a_title_that_has_no_reason(tmp_path: Path, images: SeriesOfImages, database: Any) -> None:
+    options = {"instances": images.uids[1], "title": "For Referring Provider"}
+    document = written(key_objects.export([], tmp_path / "out", database, **options))
+    assert (document.content[0].name.value, document.content[0].name.meaning) == ("113002", "For Referring Provider")
+    assert [item.ConceptNameCodeSequence[0].CodeValue for item in document.ContentSequence
+            if item.get("ConceptNameCodeSequence")] == []  # fmt: skip
+
+
 def test_without_a_database(scene: Any, tmp_path: Path, images: SeriesOfImages, database: Any) -> None:
     volume = volume_of(images, scene, database)
     document = written(key_objects.export([volume], tmp_path / "out", None, slices=2))

@@ -11,13 +11,13 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import ImplicitVRLittleEndian, generate_uid
-from support.pm_objects import MapFrame, group, mapping_item, parametric_map, planes_of, set_pixels, write
+from support.pm_objects import MapFrame, mapping_item, parametric_map, planes_of, set_pixels, write
 from support.scenes import saved_and_read
 from support.seg_objects import AXIAL, SAGITTAL
 from support.volumes import array_of, lps_of_volume
 
 import dicombridge
-from dicombridge.errors import MissingReferenceError, UnsupportedError
+from dicombridge.errors import MissingReferenceError
 from dicombridge.shadow import dataset_from_text, remembered
 
 ADC = ("113041", "DCM", "Apparent Diffusion Coefficient")
@@ -363,20 +363,3 @@ def test_examine_says_what_it_is(tmp_path: Path) -> None:
     assert (loadable.kind, loadable.name, loadable.confidence) == ("PM", "60: Maps", 0.97)
     assert loadable.tooltip.endswith("Apparent Diffusion Coefficient in um2/s (2 frames)")
     assert loadable.warning == ""
-
-
-def test_maps_of_slides_are_refused_in_words(scene: Any, tmp_path: Path) -> None:
-    dataset = parametric_map(frames_of(planes_of(2)), mappings=[mapping_item()], TotalPixelMatrixColumns=16,
-                             TotalPixelMatrixRows=12, DimensionOrganizationType="TILED_FULL")  # fmt: skip
-    path = write(dataset, tmp_path)
-    with dicombridge.open_folder(tmp_path, index=":memory:") as database:
-        (loadable,) = dicombridge.examine(database)
-    assert "whole slide" in loadable.warning
-    assert not loadable.selected
-    with pytest.raises(UnsupportedError, match="whole slide"):
-        dicombridge.load(path, scene=scene)
-    positioned = parametric_map(frames_of(planes_of(2), groups={"PlanePositionSlideSequence": group(
-        XOffsetInSlideCoordinateSystem=1.0)}), mappings=[mapping_item()])  # fmt: skip
-    with pytest.raises(UnsupportedError, match="whole slide"):
-        dicombridge.load(write(positioned, tmp_path, "other.dcm"), scene=scene)
-    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0

@@ -119,7 +119,7 @@ def test_what_is_offered(session: Session, phantom: PhantomStudy) -> None:
     assert [session.offers(session.new_node(name, name)) for name in others] == [
         {},
         {},
-        {"DICOMBridgeFiducialsPlugin": 0.5},
+        {"DICOMBridgeReportPlugin": 0.6, "DICOMBridgeFiducialsPlugin": 0.5},
         {},
     ]
 

@@ -255,7 +255,7 @@ def test_what_is_offered_of_what_was_loaded(session: Session) -> None:
     """What an object came from is the first choice; nothing is offered that cannot be written alone."""
     offered = {node.GetName(): session.offers(node) for node in session.load(*objects(session))}
     assert list(offered["22: Dose"].items()) == [(DOSE, 1.08), (MAP, 0.6), (VALUES, 0.4)]
-    assert list(offered["20: Structures"].items()) == [(STRUCTURES, 1.08), (SEGMENTATION, 1.05)]
+    assert list(offered["20: Structures"].items()) == [(STRUCTURES, 1.08), (SEGMENTATION, 1.05), (REPORT, 0.6)]
     assert offered["20: Structures contours"] == {}
     plan = {name: offers for name, offers in offered.items() if name.startswith("21: Plan")}
     assert len(plan) > 3

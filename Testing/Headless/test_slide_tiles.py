@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +14,16 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
-from pydicom.uid import JPEG2000, ImplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    RLELossless,
+)
 from support import slides
 
 from dicombridge.errors import UnreadableError, UnsupportedError
@@ -83,6 +93,18 @@ def test_lossy_pixels_are_those_of_pydicom(syntax: str, tmp_path: Path) -> None:
     assert np.abs(found.astype(int) - decoded(file)).max() <= ROUNDING
     # The colours are right, not only alike: YBR that was taken for RGB would be far away.
     assert np.abs(found.astype(int) - LEVEL.pixels()).mean() < 16
+
+
+@pytest.mark.parametrize("syntax", [HTJ2KLossless, HTJ2K, HTJ2KLosslessRPCL])
+def test_htj2k(syntax: str, tmp_path: Path) -> None:
+    level = slides.Level(rows=32, columns=32, tile=(16, 16))
+    dataset = slides.dataset_of(slides.Series())
+    slides.describe_pixels(dataset, replace(level, syntax=syntax))
+    slides.describe_slide(dataset, level)
+    slides.set_frames(dataset, replace(level, syntax=syntax), [slides.HTJ2K_TILE] * 4)
+    tile = slides.pattern(16, 16, 3, np.uint8)
+    found = pixels_of([slides.save(dataset, tmp_path / "a.dcm")])
+    np.testing.assert_array_equal(found, np.tile(tile, (2, 2, 1)))
 
 
 def test_planar_colours(tmp_path: Path) -> None:
@@ -169,6 +191,22 @@ def test_only_needed_tiles_are_decoded(tmp_path: Path, monkeypatch: pytest.Monke
     )
     pixels_of(files, Box(20, 40, 10, 30))
     assert numbers == [6, 7]  # of a grid of 5 x 4, from 1
+
+
+def test_memory_is_that_of_a_frame(tmp_path: Path) -> None:
+    """Beside the array that is filled, nothing grows with it."""
+    size = 2048
+    level = replace(LEVEL, rows=size, columns=size, tile=(256, 256), syntax=JPEGBaseline8Bit)
+    (file,) = slides.write_level(tmp_path / "a.dcm", level)
+    (one,), _ = read_levels([str(file)])
+    target = np.zeros((size, size, 3), np.uint8)
+    tracemalloc.start()
+    try:
+        with OpenLevel(one) as opened:
+            opened.read(Box(0, 0, size, size), 0, 0, target)
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20
+    finally:
+        tracemalloc.stop()
 
 
 # --- Order ---------------------------------------------------------------------------------------------------------

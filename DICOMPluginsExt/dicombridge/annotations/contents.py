@@ -32,6 +32,8 @@ MEASUREMENTS_ATTRIBUTE = "DICOMBridge.Measurements"
 OWN_SCHEME = "99DICOMBRIDGE"
 """Coding scheme of measurements that are only named."""
 NO_UNITS = Code("1", "UCUM", "no units")
+STEP = 1 << 14
+"""Points that are looked at at once."""
 SAME_MM = 1e-7
 """Points nearer than this are where they were: a thousandth of the smallest pixel of a slide."""
 
@@ -75,26 +77,24 @@ class NewGroup:
     measurements: list[Measurement]
 
 
-def new_group(drawn: Drawn, number: int, plane: Plane | None, options: GroupOptions) -> NewGroup:
+def new_group(drawn: Drawn, plane: Plane | None, options: GroupOptions, warnings: list[str]) -> NewGroup:
     """Return the group of some shapes.
 
     Parameters
     ----------
-    number
-        Of a group that has none.
     plane
         In whose pixels coordinates are written; None for slide mm.
     """
     item = _kept_item(drawn) if drawn.kept is not None else _new_item(drawn, options)
     if not item.get("AnnotationGroupNumber"):
-        item.AnnotationGroupNumber = number
+        item.AnnotationGroupNumber = 0
     if not item.get("AnnotationGroupUID"):
         item.AnnotationGroupUID = generate_uid()
     coordinates, starts, z = _stored(drawn, plane)
     _say_planes(item, plane, z, drawn.kept)
     if "AnnotationAppliesToAllOpticalPaths" not in item:
         item.AnnotationAppliesToAllOpticalPaths = "YES"
-    return NewGroup(item, drawn.graphic_type, coordinates, starts, _measurements(drawn, options))
+    return NewGroup(item, drawn.graphic_type, coordinates, starts, _measurements(drawn, options, warnings))
 
 
 # --- Coordinates -----------------------------------------------------------------------------------------------------
@@ -104,13 +104,12 @@ def _stored(drawn: Drawn, plane: Plane | None) -> tuple[NDArray[Any], NDArray[np
     """Return coordinates as they are written, where shapes start, and z (mm) of points that are written without it."""
     kept, points, starts = drawn.kept, drawn.points, drawn.starts
     if drawn.graphic_type == "ELLIPSE":
-        points = axes_of_outlines(points.reshape(len(starts) - 1, -1, 3)).reshape(-1, 3)
         starts = np.arange(len(starts), dtype=np.int64) * 4
-    same = _unmoved(drawn, points, plane)
+    same = _unmoved(drawn, plane)
     if same is not None and drawn.stored is not None and bool(same.all()):
         coordinates: NDArray[Any] = drawn.stored.astype(np.float64, copy=False)
     else:
-        coordinates = plane.to_pixels(points) if plane is not None else points
+        coordinates = _shown(drawn, plane)
         if same is not None and drawn.stored is not None:
             dimensions = drawn.stored.shape[1]
             coordinates = coordinates.copy()
@@ -125,20 +124,35 @@ def _stored(drawn: Drawn, plane: Plane | None) -> tuple[NDArray[Any], NDArray[np
     return (singles if exact else coordinates), starts, z
 
 
-def _unmoved(drawn: Drawn, points: NDArray[np.float64], plane: Plane | None) -> NDArray[np.bool_] | None:
+def _shown(drawn: Drawn, plane: Plane | None) -> NDArray[np.float64]:
+    """Return coordinates of shapes where they are now, (points, 2) in pixels or (points, 3) in mm."""
+    shown = plane.to_pixels(drawn.points) if plane is not None else drawn.points
+    if drawn.graphic_type != "ELLIPSE":
+        return shown
+    # In pixels, which need not be square, an ellipse has other axes than in mm.
+    dimensions = shown.shape[1]
+    return axes_of_outlines(shown.reshape(len(drawn.starts) - 1, -1, dimensions)).reshape(-1, dimensions)
+
+
+def _unmoved(drawn: Drawn, plane: Plane | None) -> NDArray[np.bool_] | None:
     """Return which points are where they were loaded, (points,); None where what is stored says nothing now."""
     kept = drawn.kept
     if kept is None or drawn.stored is None or kept.plane != plane:
         return None
     dimensions = drawn.stored.shape[1]
     affine = affine_to_slide(dimensions, kept.plane, kept.z or 0.0)
-    expected = drawn.stored @ affine[:, :dimensions].T + affine[:, dimensions]
     if drawn.graphic_type == "ELLIPSE":
+        expected = drawn.stored @ affine[:, :dimensions].T + affine[:, dimensions]
         shapes = len(drawn.starts) - 1
         before = outlines_of_axes(expected.reshape(shapes, 4, 3))
         near = np.abs(before - drawn.points.reshape(before.shape)) < SAME_MM
         return np.asarray(np.repeat(near.all(axis=(1, 2)), 4))
-    return np.asarray((np.abs(expected - points) < SAME_MM).all(axis=1))
+    same = np.empty(len(drawn.points), dtype=bool)
+    for begin in range(0, len(same), STEP):  # in parts that stay in the processor's cache
+        part = slice(begin, begin + STEP)
+        expected = drawn.stored[part] @ affine[:, :dimensions].T + affine[:, dimensions]
+        same[part] = (np.abs(expected - drawn.points[part]) < SAME_MM).all(axis=1)
+    return same
 
 
 def _is_flat(points: NDArray[np.float64], kept: KeptGroup | None) -> bool:
@@ -150,11 +164,13 @@ def _is_flat(points: NDArray[np.float64], kept: KeptGroup | None) -> bool:
 
 def _say_planes(item: Dataset, plane: Plane | None, z: float | None, kept: KeptGroup | None) -> None:
     """Say which planes of the slide shapes are of (PS3.3 C.37.1.2): as it was, where they are still there."""
-    if plane is not None or (kept is not None and kept.plane is None and z == kept.z):
+    if plane is None and kept is not None and kept.plane is None and z == kept.z:
         return
     for keyword in ("CommonZCoordinateValue", "AnnotationAppliesToAllZPlanes"):
         if keyword in item:
             delattr(item, keyword)
+    if plane is not None:
+        return  # they are of 3D coordinates alone
     item.AnnotationAppliesToAllZPlanes = "NO"
     if z is not None:
         item.CommonZCoordinateValue = [z]
@@ -250,7 +266,7 @@ def _set_codes(item: Dataset, terminology: str, category: Code | None, kind: Cod
 # --- Measurements ----------------------------------------------------------------------------------------------------
 
 
-def _measurements(drawn: Drawn, options: GroupOptions) -> list[Measurement]:
+def _measurements(drawn: Drawn, options: GroupOptions, warnings: list[str]) -> list[Measurement]:
     known = dict(drawn.kept.names) if drawn.kept is not None else {}
     given = _given_codes(drawn.node, options)
     found = []
@@ -259,8 +275,13 @@ def _measurements(drawn: Drawn, options: GroupOptions) -> list[Measurement]:
         codes = given.get(name) or known.get(name)
         if codes is None:
             codes = Code(of_64_bytes(name), OWN_SCHEME, of_64_bytes(name)), NO_UNITS
-        values = drawn.values[name].astype(np.float32)
-        found.append(Measurement(*codes, np.where(np.isfinite(values), values, np.float32(np.nan))))
+        with np.errstate(over="ignore"):  # what single precision does not hold is no measurement
+            values = drawn.values[name].astype(np.float32)
+        values = np.where(np.isfinite(values), values, np.float32(np.nan))
+        if np.isnan(values).all():
+            warnings.append(f"{drawn.node.GetName()!r}: no shape has a value of {name!r}, which was left out.")
+        else:
+            found.append(Measurement(*codes, values))
     return found
 
 

@@ -182,12 +182,15 @@ def _job(
         warnings: list[str] = []
         slide = find_slide(nodes[0], kept_group(nodes[0]), database, source)
         drawn = merged([one for node in nodes for one in drawn_of(node, slide.volume, warnings)])
+        empty = [one for one in drawn if len(one.starts) < 2]  # of which the standard wants coordinates
+        warnings.extend(f"{one.node.GetName()!r} has no shapes and was left out." for one in empty)
+        drawn = [one for one in drawn if one not in empty]
         if not drawn:
             names = ", ".join(repr(node.GetName()) for node in nodes)
             raise ExportError(f"There is no shape with a place in {names}.")
         plane = _plane(nodes[0], drawn, slide, coordinates, warnings)
         tell(0.4, f"Describing {len(drawn)} groups")
-        dataset = _dataset(nodes[0], _groups(drawn, plane, options), plane, slide, keywords)
+        dataset = _dataset(nodes[0], _groups(drawn, plane, options, warnings), plane, slide, keywords)
         for warning in dict.fromkeys(warnings):
             _log.warning("%s", warning)
 
@@ -200,9 +203,9 @@ def _job(
     return prepare
 
 
-def _groups(drawn: Sequence[Drawn], plane: Plane | None, options: GroupOptions) -> list[NewGroup]:
+def _groups(drawn: Sequence[Drawn], plane: Plane | None, options: GroupOptions, warnings: list[str]) -> list[NewGroup]:
     """Return groups in the order of their numbers; those that are new, or double, get the next ones."""
-    groups = [new_group(one, 0, plane, options) for one in drawn]
+    groups = [new_group(one, plane, options, warnings) for one in drawn]
     groups.sort(key=lambda one: int(one.item.AnnotationGroupNumber) or 1 << 31)
     taken: set[int] = set()
     uids: set[str] = set()
@@ -283,6 +286,8 @@ def _identify(dataset: Dataset, name: str, slide: Slide) -> None:
     for keyword in SPECIMEN:
         if slide.header is not None and keyword not in dataset and keyword in slide.header:
             dataset[keyword] = slide.header[keyword]
+    if "Laterality" not in dataset and "SpecimenDescriptionSequence" not in dataset:
+        dataset.Laterality = ""  # of a paired body part it must be there, even if nobody knows it (PS3.3 C.7.3.1)
 
 
 def _image_item(plane: Plane | None, slide: Slide, kept: Dataset | None) -> Dataset | None:

@@ -120,9 +120,10 @@ def _place(group: Group, kept: KeptGroup, out: NDArray[np.float64]) -> None:
     for begin in range(0, len(out), STEP):
         stored = group.coordinates[begin : begin + STEP]
         ones = part[: len(stored)]
-        ones[:, :dimensions] = stored
         placed = out[begin : begin + STEP]
-        np.matmul(ones, matrix, out=placed)
+        with np.errstate(over="ignore", invalid="ignore"):  # damaged numbers are found below
+            ones[:, :dimensions] = stored
+            np.matmul(ones, matrix, out=placed)
         if not plausible([placed.min(), placed.max()]):
             raise ValueError("has coordinates that are no numbers, or beyond any slide")
 

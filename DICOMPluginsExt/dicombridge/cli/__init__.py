@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         reason = "interrupted"
     except MemoryError:
         reason = "not enough memory"
-    except Exception as error:
+    except Exception as error:  # a defect of ours: one line for the person, the place with --debug
         if arguments.debug:
             raise
         reason = f"unexpected {type(error).__name__}: {error} (please report this; --debug shows where)"

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["export"]
 
-OWN_OPTIONS = ("slices", "instances", "frames", "title", "reason", "description", "observer")
+OWN_OPTIONS = ("slices", "instances", "frames", "title", "reason", "description", "observer", "source")
 ROOT = ("ValueType", "ConceptNameCodeSequence", "ContinuityOfContent", "ContentTemplateSequence", "ContentSequence")
 EVIDENCE = "CurrentRequestedProcedureEvidenceSequence"
 NOT_OPTIONS = (*ROOT, EVIDENCE, "IdenticalDocumentsSequence", "Modality")
@@ -95,6 +95,8 @@ def export(
         Free text.
     observer
         Name of the person who selected, as PN.
+    source
+        Not needed, and taken because all kinds do: images are looked up in ``database``.
     **options
         Attributes of the new object by DICOM keyword; the last word.
 
@@ -173,8 +175,9 @@ def _root(kept: Dataset | None, before: Sequence[Dataset], own: Mapping[str, Any
     title = said or old or OF_INTEREST
     reason = reason_option(own.get("reason"), title)
     description, observer = (str(own.get(name) or "").strip() for name in ("description", "observer"))
+    is_other_title = said is not None and concepts.key(said) != concepts.key(old)
     replaced = [
-        *([TITLE_MODIFIER] if reason is not None or (said is not None and said != old) else []),
+        *([TITLE_MODIFIER] if reason is not None or is_other_title else []),
         *([concepts.KEY_OBJECT_DESCRIPTION] if description else []),
     ]
     children = [

@@ -7,6 +7,7 @@ under tile; what is empty is not written (TILED_SPARSE).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from struct import pack
 from typing import TYPE_CHECKING, Any, overload
@@ -82,6 +83,20 @@ class TileGrid:
             for row in range(first[0] * matrix.tile_rows, stop[0], matrix.tile_rows)
             for column in range(first[1] * matrix.tile_columns, stop[1], matrix.tile_columns)
         ]
+
+    @property
+    def fills_its_tiles(self) -> bool:
+        """Whether the node has a voxel for every pixel of its tiles that lies in the matrix."""
+        matrix = self.matrix
+        _, rows, columns = (int(size) for size in self.grid.spatial_shape)
+        axes = (
+            (self.row, rows, matrix.tile_rows, matrix.rows),
+            (self.column, columns, matrix.tile_columns, matrix.columns),
+        )
+        return all(
+            (first <= 0 or first % tile == 0) and (first + size >= whole or (first + size) % tile == 0)
+            for first, size, tile, whole in axes
+        )
 
     def leaves_out(self, array: NDArray[Any]) -> bool:
         """Whether voxels beyond the matrix have a value that is not 0."""
@@ -297,7 +312,21 @@ class TilePlaces:
             dataset[keyword] = header[keyword]
         for keyword in _SPECIMEN:
             if keyword in header and keyword not in dataset:
-                dataset[keyword] = header[keyword]
+                dataset[keyword] = deepcopy(header[keyword])
+        for specimen in dataset.get("SpecimenDescriptionSequence") or ():
+            _leave_out_empty_items(specimen)
+
+
+def _leave_out_empty_items(specimen: Dataset) -> None:
+    """Leave out what says nothing of how a specimen was prepared: some slides have empty content items (C.7.6.22)."""
+    steps = []
+    for step in specimen.get("SpecimenPreparationSequence") or ():
+        items = step.get("SpecimenPreparationStepContentItemSequence") or ()
+        said = [one for one in items if one.get("ValueType") and one.get("ConceptNameCodeSequence")]
+        if said:
+            step.SpecimenPreparationStepContentItemSequence = said
+            steps.append(step)
+    specimen.SpecimenPreparationSequence = steps
 
 
 # --- Source frames ---------------------------------------------------------------------------------------------------

@@ -296,7 +296,7 @@ def _map(
         )
     stacks: list[NDArray[Any]] | list[TileStack] = one.arrays
     if content.tiles is not None:
-        stacks = _in_tiles(one, found, content)
+        stacks = _in_tiles(one, content.tiles, content)
         slices = _filled(stacks)
         sources = slide_sources(content.tiles, source, slices)
     else:
@@ -313,18 +313,17 @@ def _map(
     )
 
 
-def _in_tiles(one: _Read, found: Storing, content: ObjectContent) -> list[TileStack]:
+def _in_tiles(one: _Read, tiles: TileGrid, content: ObjectContent) -> list[TileStack]:
     """Return the arrays of a map as tiles; what the map leaves out of its outermost tiles has no value (NaN)."""
-    assert content.tiles is not None
-    fill = float("nan")
     if content.stored_type == "uint16":
         fill = min(float(array.min()) for array in one.arrays)
-        content.warnings.append(
-            f"Pixels of tiles beyond the volume, which 16-bit numbers cannot leave without a value, have {fill:g}."
-        )
-    floats = np.dtype(content.stored_type if content.stored_type != "uint16" else np.float64)
-    arrays = (array if array.dtype.kind == "f" or fill == fill else array.astype(floats) for array in one.arrays)
-    return [TileStack(content.tiles, array, fill) for array in arrays]
+        if not tiles.fills_its_tiles:
+            content.warnings.append(
+                f"Pixels of tiles beyond the volume, which 16-bit numbers cannot leave without a value, have {fill:g}."
+            )
+        return [TileStack(tiles, array, fill) for array in one.arrays]
+    floats = (array if array.dtype.kind == "f" else array.astype(content.stored_type) for array in one.arrays)
+    return [TileStack(tiles, array, np.nan) for array in floats]
 
 
 def _filled(stacks: list[TileStack]) -> list[int]:

@@ -130,7 +130,7 @@ def _by_report(nodes: Sequence[Any]) -> list[list[Any]]:
     """Return the nodes of each document: by the report that they were loaded from, new ones in the first."""
     groups: dict[str, list[Any]] = {}
     new = []
-    for node in nodes:
+    for node in dict.fromkeys(map(_whole, nodes)):
         uid = _report_uid(node)
         if uid:
             groups.setdefault(uid, []).append(node)
@@ -141,6 +141,12 @@ def _by_report(nodes: Sequence[Any]) -> list[list[Any]]:
     if new:
         groups.setdefault(next(iter(groups), "new"), []).extend(new)
     return list(groups.values())
+
+
+def _whole(node: Any) -> Any:
+    """Return the main table of a report in place of its outline and its text: they are the whole of it."""
+    is_outline = node.IsA("vtkMRMLTextNode") or node.IsA("vtkMRMLTableNode")
+    return (node.GetNodeReference(REPORT_ROLE) if is_outline else None) or node
 
 
 def _report_uid(node: Any) -> str:

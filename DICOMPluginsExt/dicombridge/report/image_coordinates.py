@@ -10,6 +10,8 @@ POLYGON      POLYLINE that ends where it starts
 ELLIPSE      ELLIPSE; CIRCLE (centre, point on the edge) where it is one and pixels are square
 ELLIPSOID    none: it lies in no plane
 ===========  ==========================================================================================================
+
+On a slide, the image is the total pixel matrix of a level (Pixel Origin Interpretation VOLUME), never a tile.
 """
 
 from __future__ import annotations
@@ -17,18 +19,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dicombridge.errors import DicomBridgeError, ExportError
 from dicombridge.geometry import DIRECTION_TOLERANCE, unit_normal
 from dicombridge.image.headers import Plane
-from dicombridge.placing import CENTRE_OF_FIRST_PIXEL
+from dicombridge.multiframe import read_header
+from dicombridge.placing import CENTRE_OF_FIRST_PIXEL, slide_matrix
 from dicombridge.report.content import Graphic, InstanceReference
 from dicombridge.report.drawings import drawing_of
 from dicombridge.report.groups import Region
 from dicombridge.report.markup_regions import ellipse_of
+from dicombridge.report.placement import WHOLE_SLIDE
+from dicombridge.tags import SOP_CLASS_UID
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -145,9 +150,13 @@ def image_stack(source: Source, database: Database | None, uids: Collection[str]
         SOP Instance UIDs of further images, whose series are looked into too: regions of one report may lie in several.
     """
     planes = [plane for plane in _read(source, database, uids) if not plane.lacks] or _of_grids(source)
+    slides = _slides(source, database, uids)
+    planes += slides
     normals = np.array([unit_normal(plane.orientation or ()) for plane in planes]).reshape(-1, 3)
     positions = np.array([plane.position for plane in planes], dtype=float).reshape(-1, 3)
-    shown = source.grid.instance_uids if source.grid is not None else ()
+    shown: Sequence[str] = source.grid.instance_uids if source.grid is not None else ()
+    if source.slides and slides:  # the level that the node names comes first
+        shown = [slides[0].sop_instance_uid]
     return ImageStack(planes, normals, positions, frozenset(shown))
 
 
@@ -160,10 +169,44 @@ def _read(source: Source, database: Database | None, uids: Collection[str]) -> l
     series = [source.series_instance_uid, *(database.seriesForFile(file) for file in files)]
     planes: list[Plane] = []
     for uid in dict.fromkeys(filter(None, series)):
+        of_series = [file for file in database.filesForSeries(uid) if file]
+        if any(database.fileValue(file, SOP_CLASS_UID) == WHOLE_SLIDE for file in of_series[:1]):
+            continue
         # What cannot be read has no place for a region either.
         with suppress(DicomBridgeError):
-            planes += read_planes([file for file in database.filesForSeries(uid) if file], database)
+            planes += read_planes(of_series, database)
     return planes
+
+
+def _slides(source: Source, database: Database | None, uids: Collection[str]) -> list[Plane]:
+    """Return each level of a slide as one plane: that of its total pixel matrix, not those of its tiles."""
+    headers = [slide.header for slide in source.slides]
+    named = [file for uid in uids if database is not None and (file := database.fileForInstance(uid))]
+    for file in named:
+        with suppress(DicomBridgeError):
+            headers.append(read_header(file))
+    planes: dict[str, Plane] = {}
+    for header in headers:
+        if header.get("SOPClassUID") == WHOLE_SLIDE:
+            with suppress(DicomBridgeError):
+                planes.setdefault(str(header.get("SOPInstanceUID")), _of_slide(header))
+    return list(planes.values())
+
+
+def _of_slide(header: Any) -> Plane:
+    matrix = slide_matrix(header)
+    return Plane(
+        path="",
+        frame=0,
+        sop_class_uid=str(header.SOPClassUID),
+        sop_instance_uid=str(header.SOPInstanceUID),
+        frame_of_reference_uid=matrix.frame_of_reference_uid,
+        shape=(matrix.rows, matrix.columns),
+        spacing=matrix.spacing,
+        orientation=matrix.orientation,
+        position=matrix.origin,
+        instance_number=None,
+    )
 
 
 def _of_grids(source: Source) -> list[Plane]:
@@ -226,7 +269,7 @@ def in_image(region: Region, stack: ImageStack, also: Collection[str] = ()) -> R
         region,
         type=graphic_type,
         points=points,
-        graphic=Graphic(graphic_type, pixels),
+        graphic=Graphic(graphic_type, pixels, origin="VOLUME" if plane.sop_class_uid == WHOLE_SLIDE else ""),
         frame_of_reference_uid=plane.frame_of_reference_uid or region.frame_of_reference_uid,
         images=(image,),
         normal=tuple(unit_normal(plane.orientation or ()).tolist()),

@@ -10,10 +10,11 @@ import numpy as np
 
 from dicombridge.errors import DicomBridgeError, MissingReferenceError
 from dicombridge.geometry import FARTHEST_MM, plausible, unit_normal
-from dicombridge.placing import ImagePlanes, pixels_to_patient
+from dicombridge.placing import ImagePlanes, SlideMatrices, pixels_to_patient
 
 if TYPE_CHECKING:
     from dicombridge.database import Database
+    from dicombridge.report.content import Graphic, InstanceReference
     from dicombridge.report.groups import Group, Region
 
 __all__ = ["place_regions"]
@@ -34,12 +35,12 @@ def place_regions(groups: Iterable[Group], database: Database | None) -> list[st
     list of str
         What could not be placed and why, of many alike the first ones and their number.
     """
-    planes = ImagePlanes(database)
+    planes, slides = ImagePlanes(database), SlideMatrices(database)
     reasons: dict[str, list[str]] = {}
     for group in groups:
         for region in group.regions:
             try:
-                _place(region, planes)
+                _place(region, planes, slides)
             except MissingReferenceError:
                 region.points = None
                 reasons.setdefault(
@@ -56,7 +57,7 @@ def _named(labels: list[str]) -> str:
     return ", ".join(Counter(labels[:MOST_NAMES])) + more + ":"
 
 
-def _place(region: Region, planes: ImagePlanes) -> None:
+def _place(region: Region, planes: ImagePlanes, slides: SlideMatrices) -> None:
     graphic = region.graphic
     if graphic is None:
         return
@@ -76,10 +77,22 @@ def _place(region: Region, planes: ImagePlanes) -> None:
         raise ValueError(f"its pixel coordinates name {len(region.images)} images instead of one")
     image = region.images[0]
     # Of an image that has no tiles, the total pixel matrix is the image; highdicom writes VOLUME for every image.
-    if image.sop_class_uid == WHOLE_SLIDE and graphic.origin != "FRAME":
-        raise ValueError("its coordinates are those of a slide's total pixel matrix")
+    if image.sop_class_uid == WHOLE_SLIDE:
+        _place_on_slide(region, graphic, image, slides)
+        return
     plane = planes.plane(image.sop_instance_uid, image.frames)
     region.points = pixels_to_patient(plane, graphic.data)
     region.frame_of_reference_uid = plane.frame_of_reference_uid
     if plane.orientation is not None:
         region.normal = tuple(np.asarray(unit_normal(plane.orientation)).tolist())
+
+
+def _place_on_slide(region: Region, graphic: Graphic, image: InstanceReference, slides: SlideMatrices) -> None:
+    """Set points of a region on a slide: in its total pixel matrix, or in a tile (Pixel Origin Interpretation)."""
+    matrix = slides.matrix(image.sop_instance_uid)
+    pixels = graphic.data
+    if graphic.origin == "FRAME":
+        pixels = slides.in_matrix(image.sop_instance_uid, image.frames, pixels)
+    region.points = matrix.to_slide(pixels)
+    region.frame_of_reference_uid = matrix.frame_of_reference_uid
+    region.normal = tuple(np.asarray(unit_normal(matrix.orientation)).tolist())

@@ -5,6 +5,8 @@ examine    what can be loaded
 reading    dataset -> plain values, put together
 segments   segment items <-> plain values
 planes     where the frames lie, and the grids that they form
+tiles      the same for the tiles of a slide
+selecting  reading some frames and passing over others
 layers     which segments can share a label layer
 labels     frames -> label layers or fractions (numpy)
 nodes      segments and layers <-> ``vtkSegmentation``

@@ -120,7 +120,10 @@ def tile_places(parts: Sequence[MultiFrame]) -> TilePlaces:
 
 
 def _count(part: MultiFrame) -> int:
-    return part.frames.count if part.frames is not None else part.table.frames
+    if part.frames is not None:
+        return part.frames.count
+    count = part.header.get("NumberOfFrames")
+    return count if isinstance(count, int) and count > 0 else part.table.frames
 
 
 def _has_places(part: MultiFrame) -> bool:

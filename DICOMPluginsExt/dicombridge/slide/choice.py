@@ -13,7 +13,7 @@ from dicombridge.slide.levels import IMAGE, VOLUME, Level
 from dicombridge.slide.pixel_matrix import PixelMatrix
 from dicombridge.slide.tiles import Box
 
-__all__ = ["MOST_BYTES", "Region", "box_of", "check_budget", "choose", "paths_of", "pyramid_of"]
+__all__ = ["MOST_BYTES", "Region", "box_of", "check_budget", "choose", "fits", "paths_of", "pyramid_of"]
 
 MOST_BYTES = 512 << 20
 """Memory of the pixels that are loaded at once: what is larger is loaded in regions."""
@@ -62,7 +62,7 @@ def choose(levels: Sequence[Level], wanted: int | str | None, size_of: Callable[
     if wanted is None:
         offered = [*pyramid, [one for one in levels if one.flavour == IMAGE], *others.values()]
         offered = [group for group in offered if group]
-        fitting = (group for group in offered if sum(map(size_of, group)) <= MOST_BYTES)
+        fitting = (group for group in offered if fits(sum(map(size_of, group))))
         return next(fitting, offered[0] if offered else [])
     if isinstance(wanted, str):
         found = others.get(wanted.upper(), [])
@@ -81,6 +81,11 @@ def paths_of(level: Level, wanted: str | None) -> list[int]:
     return [n for n, path in enumerate(paths) if wanted is None or wanted in (path.identifier, path.description)]
 
 
+def fits(size: int) -> bool:
+    """Return whether so many bytes of pixels are loaded at once."""
+    return size <= MOST_BYTES
+
+
 def check_budget(level: Level, size: int) -> None:
     """Refuse what does not fit.
 
@@ -89,7 +94,7 @@ def check_budget(level: Level, size: int) -> None:
     UnsupportedError
         It takes more than :data:`MOST_BYTES`.
     """
-    if size > MOST_BYTES:
+    if not fits(size):
         raise UnsupportedError(
             f"{level.files[0]}: the image ({level.size}) would take {size / 2**20:.0f} MB of memory, more than the "
             f"{MOST_BYTES >> 20} MB that are loaded at once; give a region, or load a smaller level."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dicombridge.errors import DicomBridgeError
 from dicombridge.examination import files_of_kind, first_loadable, numbered, series_name
 from dicombridge.loadable import Loadable
-from dicombridge.slide.choice import MOST_BYTES, choose, pyramid_of
+from dicombridge.slide.choice import MOST_BYTES, choose, fits, pyramid_of
 from dicombridge.slide.levels import IMAGE, VOLUME, Level, read_levels
 from dicombridge.tags import INSTANCE_NUMBER, SERIES_DESCRIPTION, SERIES_INSTANCE_UID
 from dicombridge.tolerance import quiet
@@ -45,7 +45,9 @@ def _loadables(files: Sequence[str], database: Database) -> list[Loadable]:
     slides = [level for level in levels if level.flavour != IMAGE]
     loadables = [_photograph(level, database, len(photographs) > 1) for level in photographs]
     if slides:
-        loadables += _of_slide(slides, database)
+        # Files that cannot be read are among them, so that it is said again when the others are loaded.
+        apart = {file for level in photographs for file in level.files}
+        loadables += _of_slide(slides, [file for file in files if file not in apart], database)
     if not loadables:
         return [_damaged(files, database, " ".join(map(str, errors)))]
     if errors:
@@ -70,11 +72,10 @@ def _photograph(level: Level, database: Database, several: bool) -> Loadable:
     return loadable
 
 
-def _of_slide(levels: Sequence[Level], database: Database) -> list[Loadable]:
+def _of_slide(levels: Sequence[Level], files: Sequence[str], database: Database) -> list[Loadable]:
     """Return the first choice, then everything that can be chosen, by name."""
     pyramid = pyramid_of(levels)
     best = choose(levels, None, lambda level: level.all_bytes)
-    files = [file for level in levels for file in level.files]
     choices: list[tuple[int | str, list[Level], str]] = [
         (number, group, f"level {number}") for number, group in enumerate(pyramid)
     ]
@@ -110,7 +111,7 @@ def _tooltip(group: Sequence[Level], label: str) -> str:
 def _best_tooltip(tooltip: str, best: Sequence[Level]) -> str:
     if best[0].flavour != VOLUME:
         return tooltip
-    if sum(level.all_bytes for level in best) > MOST_BYTES:
+    if not fits(sum(level.all_bytes for level in best)):
         return f"{tooltip}; no level fits into {MOST_BYTES >> 20} MB"
     return f"{tooltip}; the largest level within {MOST_BYTES >> 20} MB"
 
@@ -125,7 +126,7 @@ def _complete(loadable: Loadable, group: Sequence[Level], database: Any) -> None
 
     warnings = [level.warning for level in group]
     size = sum(level.all_bytes for level in group)
-    if size > MOST_BYTES:
+    if not fits(size):
         limit = MOST_BYTES >> 20
         warnings.append(f"It takes {size >> 20} MB, more than the {limit} MB that are loaded at once: give a region.")
     needed: dict[str, None] = {}
@@ -139,12 +140,12 @@ def _complete(loadable: Loadable, group: Sequence[Level], database: Any) -> None
     own = {database.seriesForFile(file) for file in loadable.files}
     for uid in list(needed):
         file = database.fileForInstance(uid)
-        if (file and database.seriesForFile(file) in own) or uid in level_uids(group):
+        if (file and database.seriesForFile(file) in own) or uid in _uids(group):
             del needed[uid]
     loadable.referencedInstanceUIDs = list(needed)
     loadable.warning = " ".join(dict.fromkeys(filter(None, warnings)))
 
 
-def level_uids(group: Sequence[Level]) -> set[str]:
+def _uids(group: Sequence[Level]) -> set[str]:
     """Return the SOP Instance UIDs of images."""
     return {uid for level in group for uid in level.sop_instance_uids}

@@ -39,7 +39,6 @@ SLIDE_CLASSES = frozenset(
     }
 )
 """SOP classes of tiled images; those of the others have a total pixel matrix as well where they are tiled."""
-SLIDE_COORDINATES = "1.2.840.10008.5.1.4.1.1.77.1.3"
 
 MICROMETRES = 1e-3
 """mm of the unit of Z Offset in Slide Coordinate System; X and Y are in mm (PS3.3 C.8.12.2.1.1)."""

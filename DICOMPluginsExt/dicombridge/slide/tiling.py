@@ -27,6 +27,8 @@ _Z_OFFSET = 0x0040074A
 _PATH_IDENTIFICATION, _PATH_IDENTIFIER = 0x00480207, 0x00480106
 _MOST_TILES = 2**62
 """Tiles of a plane beyond any that there are; numpy counts no further."""
+UNKNOWN_STEP_MM = 1.0
+"""Between the frames of a photograph, which are shown as slices."""
 _SAME_PLANE_MM = 1e-6
 """Focal planes nearer than a nanometre are one; they are some hundreds of them apart."""
 
@@ -90,9 +92,10 @@ def tiling_of(level: Level, counts: Sequence[int], tables: Sequence[FrameTable])
     frame = np.concatenate([np.arange(count) for count in counts])
     if not level.is_tiled:
         zeros = np.zeros(len(frame), dtype=np.int64)
-        spacing = level.plane_spacing or 1.0
-        offsets = tuple(number * spacing for number in range(len(frame)))
-        return Tiling(file, frame, zeros, zeros, frame.astype(np.int64), zeros, offsets, True, ())
+        offsets = tuple(number * (level.plane_spacing or UNKNOWN_STEP_MM) for number in range(len(frame)))
+        unknown = len(frame) > 1 and not level.plane_spacing
+        warnings = (f"The distance of its frames is not known; {UNKNOWN_STEP_MM:g} mm was taken.",) if unknown else ()
+        return Tiling(file, frame, zeros, zeros, frame.astype(np.int64), zeros, offsets, True, warnings)
     says = all(table.has(_PLANE_POSITION) for table in tables)
     if level.tiled_full or not says:
         return _full(level, file, frame, () if level.tiled_full else _no_positions(level, len(frame)))

@@ -41,7 +41,13 @@ class Slide:
 
 
 def slide_level(
-    series: str, study: str, frame: str, size: int, spacing: float, orientation: Sequence[float], sparse: bool = False
+    series: str,
+    study: str,
+    frame: str,
+    size: int,
+    spacing: tuple[float, float],
+    orientation: Sequence[float],
+    sparse: bool = False,
 ) -> Dataset:
     """Return a level of ``size`` rows and twice as many columns, in tiles of 16, with pixels of one byte."""
     dataset = Dataset()
@@ -69,7 +75,7 @@ def slide_level(
     dataset.TotalPixelMatrixOriginSequence = [origin]
     dataset.ImageOrientationSlide = list(orientation)
     measures = Dataset()
-    measures.PixelSpacing, measures.SliceThickness = [spacing, spacing * 1.25], 0.001
+    measures.PixelSpacing, measures.SliceThickness = list(spacing), 0.001
     shared = Dataset()
     shared.PixelMeasuresSequence = [measures]
     dataset.SharedFunctionalGroupsSequence = [shared]
@@ -100,13 +106,15 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
     return item
 
 
-def write_slide(folder: Path, orientation: Sequence[float] = TURNED, levels: int = 2, sparse: bool = False) -> Slide:
-    """Write a pyramid; each level has its own pixels, half as many and twice as large."""
+def write_slide(
+    folder: Path, orientation: Sequence[float] = TURNED, levels: int = 2, sparse: bool = False, ratio: float = 1.25
+) -> Slide:
+    """Write a pyramid; each level has its own pixels, half as many and twice as large, ``ratio`` as wide as high."""
     folder.mkdir(parents=True, exist_ok=True)
     series, study, frame = (str(UID()) for _ in range(3))
     made = [
-        slide_level(series, study, frame, 64 >> number, 0.0005 * 2**number, orientation, sparse)
-        for number in range(levels)
+        slide_level(series, study, frame, 64 >> level, (height, height * ratio), orientation, sparse)
+        for level, height in enumerate(0.0005 * 2**number for number in range(levels))
     ]
     slide = Slide(made)
     for number, level in enumerate(made):
@@ -270,7 +278,7 @@ def arrays_of(path: Path) -> list[dict[str, Any]]:
         "AnnotationPropertyTypeCodeSequence", "AnatomicRegionSequence", "MeasurementsSequence",
     )  # fmt: skip
     dataset = pydicom.dcmread(path)
-    return [{name: one.get(name) for name in keywords} for one in dataset.AnnotationGroupSequence]
+    return [{name: one.get(name) or None for name in keywords} for one in dataset.AnnotationGroupSequence]
 
 
 def write_large(folder: Path, polygons: int, points: int) -> None:

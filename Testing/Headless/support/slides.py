@@ -6,6 +6,7 @@ went through a lossy codec are known to whoever decodes the same bytes.
 
 from __future__ import annotations
 
+import base64
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,8 @@ from pydicom.uid import (
     RLELossless,
     generate_uid,
 )
+
+from support.volumes import lps_of_volume
 
 WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
@@ -130,6 +133,16 @@ def smooth(rows: int, columns: int) -> NDArray[np.uint8]:
     waves = [np.sin(column / 9 + row / 17) * 60 + 150, np.cos(column / 23) * 70 + 120, np.sin(row / 11) * 40 + 180]
     noise = np.random.default_rng(0).normal(0, 6, (rows, columns, 3)).astype(np.float32)
     return np.clip(np.stack(waves, axis=-1) + noise, 0, 255).astype(np.uint8)
+
+
+HTJ2K_TILE = base64.b64decode(
+    "/0//UQAvQAAAAAAQAAAAEAAAAAAAAAAAAAAAEAAAABAAAAAAAAAAAAADBwEBBwEBBwEB/1AACAACAAAAA/9SAAwAAgABAQUEBEAB"
+    "/1wAEyBQWFhYWFhYWFhYWFhYUFBQ/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAPQAAf+TwBKA7QEHdADAEoD9AEd0"
+    "AMASgPgAR3QAAAAAwAlgBKDyAMd0APoAR3QAwAkgBIAAx3QA/hdzAMAJYASg4wAHdAD2AAd0AMAJoASQAkAA/gBIdADYCJMA+AYz"
+    "AMAJIASAAEJ0APwAEwDACWAEgBEAwnQAWjNTAMAJYAVEAJjItPh0ACKCA0usXHYAwgF8XHUAwAkAqeJ0AMAJIATgqeJ0AEzywEns"
+    "tQDAFRAFVAEwAP6fhSl8JgAAwK8ALdTVUOgA8K+iJCUAwBOA59T09PJ3AMATwBVA59T09PJ3AAQA/v3Xv3XstwD/2Q=="
+)
+"""``pattern(16, 16, 3, np.uint8)`` as imagecodecs 2026.3.6 encodes it without loss: nothing here writes HTJ2K."""
 
 
 # --- Frames --------------------------------------------------------------------------------------------------------
@@ -396,3 +409,33 @@ def smaller(level: Level, factor: int, instance: int = 1) -> Level:
     rows, columns = level.rows // factor, level.columns // factor
     spacing = level.spacing[0] * level.rows / rows, level.spacing[1] * level.columns / columns
     return replace(level, rows=rows, columns=columns, spacing=spacing, instance=instance)
+
+
+# --- What was loaded -------------------------------------------------------------------------------------------------
+
+
+def array_of(node: Any) -> NDArray[Any]:
+    """Return (slices, rows, columns), with 3 more for RGB."""
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+
+    image = node.GetImageData()
+    shape = image.GetDimensions()[::-1]
+    colours = (3,) if image.GetNumberOfScalarComponents() == 3 else ()
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(*shape, *colours)
+
+
+def expected_point(level: Level, row: float, column: float) -> list[float]:
+    """Return the slide's mm of a pixel's centre, written down here anew (PS3.3 C.8.12.4.1.4, C.7.6.2.1.1)."""
+    along_row, along_column = level.orientation[:3], level.orientation[3:]
+    assert level.origin is not None
+    origin = [*level.origin[:2], 0.0]
+    between_rows, between_columns = level.spacing
+    return [
+        origin[axis] + along_row[axis] * between_columns * column + along_column[axis] * between_rows * row
+        for axis in range(3)
+    ]
+
+
+def in_scene(node: Any, row: int, column: int, slice_: int = 0) -> NDArray[Any]:
+    """Return the slide's mm (LPS) of a voxel's centre."""
+    return (lps_of_volume(node) @ [column, row, slice_, 1])[:3]

@@ -274,6 +274,7 @@ def map_by_hand(
     dataset.DimensionOrganizationType = organization
     if organization == "TILED_SPARSE":
         dataset.PerFrameFunctionalGroupsSequence = groups
+        _set_dimensions(dataset)
     bits = 8 * matrices.dtype.itemsize
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated, dataset.NumberOfFrames = bits, len(frames)
@@ -284,6 +285,21 @@ def map_by_hand(
     for name, value in attributes.items():
         setattr(dataset, name, value)
     return dataset
+
+
+def _set_dimensions(dataset: Dataset) -> None:
+    """Index tiles by row and column, without which highdicom reads no total pixel matrix."""
+    items = []
+    for pointer in (0x0048021F, 0x0048021E):
+        index = Dataset()
+        index.DimensionIndexPointer, index.FunctionalGroupPointer = pointer, 0x0048021A
+        items.append(index)
+    dataset.DimensionIndexSequence = items
+    for groups in dataset.PerFrameFunctionalGroupsSequence:
+        position, content = groups.PlanePositionSlideSequence[0], Dataset()
+        row, column = position.RowPositionInTotalImagePixelMatrix, position.ColumnPositionInTotalImagePixelMatrix
+        content.DimensionIndexValues = [row // dataset.Rows + 1, column // dataset.Columns + 1]
+        groups.FrameContentSequence = [content]
 
 
 def write(dataset: Dataset, directory: Path, name: str) -> Path:

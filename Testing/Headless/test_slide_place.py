@@ -1,0 +1,282 @@
+"""Where slides lie: in the scene, in regions, in depth; and parts of them in finer pixels."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+from support import slides
+from support.slides import array_of, expected_point, in_scene
+from support.volumes import lps_of_volume, vtk_matrix
+
+import dicombridge
+from dicombridge import slide
+from dicombridge.errors import GeometryError, MissingReferenceError, UnsupportedError
+
+LEVEL = slides.Level(rows=280, columns=400, tile=(64, 64))
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Any]:
+    database = dicombridge.open_folder(folder)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def examined(folder: Path) -> list[Any]:
+    with opened(folder) as database:
+        return dicombridge.examine(database)
+
+
+def load(folder: Path, scene: Any, **options: Any) -> list[Any]:
+    return dicombridge.load(folder, scene=scene, **options)
+
+
+@pytest.fixture
+def pyramid(tmp_path: Path) -> Path:
+    """Three levels, overview and label."""
+    folder = tmp_path / "slide"
+    folder.mkdir()
+    slides.write_pyramid(folder, LEVEL)
+    return folder
+
+
+# --- Place ---------------------------------------------------------------------------------------------------------
+
+ORIENTATIONS = {
+    "usual": (0, -1, 0, -1, 0, 0),
+    "upright": (1, 0, 0, 0, 1, 0),
+    "turned": (-1, 0, 0, 0, -1, 0),
+    "mirrored": (-1, 0, 0, 0, 1, 0),
+    "oblique": (0.8, 0.6, 0, -0.6, 0.8, 0),
+}
+
+
+@pytest.mark.parametrize("name", ORIENTATIONS)
+def test_place_on_the_slide(name: str, tmp_path: Path, scene: Any) -> None:
+    level = replace(LEVEL, orientation=ORIENTATIONS[name])
+    slides.write_level(tmp_path / "a.dcm", level)
+    (node,) = load(tmp_path, scene)
+    for row, column in product((0, 279, 17), (0, 399, 33)):
+        np.testing.assert_allclose(in_scene(node, row, column), expected_point(level, row, column), atol=1e-9)
+    assert np.linalg.det(lps_of_volume(node)[:3, :3]) > 0
+    assert node.GetSpacing()[2] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", ORIENTATIONS)
+def test_place_equals_highdicom(name: str, tmp_path: Path, scene: Any) -> None:
+    """Pixels go to the slide as highdicom's transformer takes them there."""
+    from highdicom.spatial import PixelToReferenceTransformer
+
+    level = replace(LEVEL, orientation=ORIENTATIONS[name])
+    slides.write_level(tmp_path / "a.dcm", level)
+    (node,) = load(tmp_path, scene)
+    dataset = pydicom.dcmread(tmp_path / "a.dcm")
+    transformer = PixelToReferenceTransformer.for_image(dataset, for_total_pixel_matrix=True)
+    pixels = np.array([(0, 0), (399, 0), (0, 279), (123, 45)])
+    found = [in_scene(node, row, column) for column, row in pixels]
+    np.testing.assert_allclose(found, transformer(pixels), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ORIENTATIONS)
+@pytest.mark.parametrize("number", [0, 1])
+def test_regions_on_the_slide(name: str, number: int, tmp_path: Path, scene: Any) -> None:
+    """A region gives the pixels that it touches, at their place; what was asked for is inside."""
+    whole = replace(LEVEL, orientation=ORIENTATIONS[name])
+    slides.write_pyramid(tmp_path, whole, levels=2, extras=False)
+    level = slides.smaller(whole, 2**number)
+    corners = np.array([expected_point(level, row, column) for row, column in product((20.3, 60.8), (31.2, 90.1))])
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    region = (low[0], low[1], high[0] - low[0], high[1] - low[1])
+    (node,) = load(tmp_path, scene, level=number, region=region)
+    first_row, first_column, rows, columns = map(int, node.GetAttribute("DICOMBridge.SlideRegion").split())
+    expected = level.pixels()[first_row : first_row + rows, first_column : first_column + columns]
+    np.testing.assert_array_equal(array_of(node)[0], expected)
+    np.testing.assert_allclose(in_scene(node, 0, 0), expected_point(level, first_row, first_column), atol=1e-9)
+    # In pixels from corners, so half a pixel beyond the centres that the corners above are.
+    if name != "oblique":
+        assert (first_row, first_column, rows, columns) == (20, 31, 42, 60)
+    else:
+        assert first_row <= 20
+        assert first_column <= 31
+        assert first_row + rows >= 61
+
+
+def test_a_region_is_exact_at_pixel_edges(pyramid: Path, scene: Any) -> None:
+    """What is exactly 64 pixels wide is not read as 65 or 66."""
+    left, top = expected_point(LEVEL, 63.5, 127.5)[:2], expected_point(LEVEL, -0.5, 63.5)[:2]
+    region = (left[0], left[1], top[0] - left[0], top[1] - left[1])
+    (node,) = load(pyramid, scene, level=0, region=region)
+    assert node.GetAttribute("DICOMBridge.SlideRegion") == "0 64 64 64"
+
+
+def test_a_region_beyond_the_image_is_cut(pyramid: Path, scene: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        (node,) = load(pyramid, scene, level=2, region=(9.9, 19.0, 5.0, 5.0))
+    assert "beyond the image" in caplog.text
+    assert array_of(node).shape[2] == 100
+
+
+@pytest.mark.parametrize(
+    ("region", "message"),
+    [
+        ((100.0, 100.0, 1.0, 1.0), r"outside of the image, which has x from 9\.86025 to 10\.0002"),
+        ((9.9, 19.9, 0.0, 1.0), "no area"),
+        ((9.9, 19.9, -1.0, 1.0), "no area"),
+        ((float("nan"), 19.9, 1.0, 1.0), "no area"),
+        ((1.0, 2.0, 3.0), "four numbers"),
+        ("here", "four numbers"),
+    ],
+)
+def test_wrong_regions(region: Any, message: str, pyramid: Path, scene: Any) -> None:
+    with pytest.raises(GeometryError, match=message):
+        load(pyramid, scene, region=region)
+    assert scene.GetFirstNodeByClass("vtkMRMLVolumeNode") is None
+
+
+# --- Optical paths and focal planes --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_fluorescence(sparse: bool, tmp_path: Path, scene: Any) -> None:
+    level = replace(LEVEL, samples=1, bits=16, paths=(("a", "DAPI"), ("b", "Cy5")), sparse=sparse)
+    slides.write_level(tmp_path / "a.dcm", level)
+    (loadable,) = examined(tmp_path)
+    assert "2 optical paths" in loadable.tooltip
+    nodes = load(tmp_path, scene)
+    assert [node.GetClassName() for node in nodes] == ["vtkMRMLScalarVolumeNode"] * 2
+    assert [node.GetName().rpartition(" - ")[2] for node in nodes] == ["DAPI", "Cy5"]
+    assert [node.GetAttribute("DICOMBridge.OpticalPath") for node in nodes] == ["a", "b"]
+    for number, node in enumerate(nodes):
+        assert array_of(node).dtype == np.uint16
+        np.testing.assert_array_equal(array_of(node)[0], level.pixels(path=number))
+        assert node.GetDisplayNode().GetWindow() > 1000
+    for wanted in ("b", "Cy5"):
+        (node,) = load(tmp_path, scene, optical_path=wanted)
+        np.testing.assert_array_equal(array_of(node)[0], level.pixels(path=1))
+    with pytest.raises(UnsupportedError, match="'a', 'b'"):
+        load(tmp_path, scene, optical_path="c")
+
+
+def test_paths_in_instances_of_their_own(tmp_path: Path, scene: Any) -> None:
+    """Some scanners write each channel of a level as an instance: together they are one level."""
+    series = slides.Series()
+    for number, path in enumerate((("a", "DAPI"), ("b", "Cy5"))):
+        level = replace(LEVEL, samples=1, paths=(path,), instance=number + 1)
+        slides.write_level(tmp_path / f"{number}.dcm", level, series)
+    assert len(examined(tmp_path)) == 1
+    assert len(load(tmp_path, scene)) == 2
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("name", ["usual", "upright"])
+def test_focal_planes(name: str, sparse: bool, tmp_path: Path, scene: Any) -> None:
+    """They are slices along the slide's z axis; of an image that is seen from below, the last plane comes first."""
+    planes = (2.0, 3.5, 5.0)
+    level = replace(LEVEL, planes=planes, sparse=sparse, orientation=ORIENTATIONS[name], origin=(10.0, 20.0, 2.0))
+    slides.write_level(tmp_path / "a.dcm", level)
+    (node,) = load(tmp_path, scene)
+    order = (0, 1, 2) if name == "upright" else (2, 1, 0)
+    for slice_, plane in enumerate(order):
+        np.testing.assert_array_equal(array_of(node)[slice_], level.pixels(plane=plane))
+        assert in_scene(node, 5, 7, slice_)[2] == pytest.approx(planes[plane] / 1000)
+        np.testing.assert_allclose(in_scene(node, 5, 7, slice_)[:2], expected_point(level, 5, 7)[:2], atol=1e-9)
+    assert np.linalg.det(lps_of_volume(node)[:3, :3]) > 0
+    (middle,) = load(tmp_path, scene, focal_planes=[1])
+    np.testing.assert_array_equal(array_of(middle)[0], level.pixels(plane=1))
+    assert in_scene(middle, 0, 0)[2] == pytest.approx(0.0035)
+    with pytest.raises(UnsupportedError, match="focal planes 0 to 2"):
+        load(tmp_path, scene, focal_planes=[3])
+
+
+def test_uneven_focal_planes(tmp_path: Path, scene: Any, caplog: pytest.LogCaptureFixture) -> None:
+    slides.write_level(tmp_path / "a.dcm", replace(LEVEL, planes=(0.0, 1.0, 4.0), sparse=True))
+    with caplog.at_level(logging.WARNING):
+        (node,) = load(tmp_path, scene)
+    assert "not evenly spaced" in caplog.text
+    assert "not evenly spaced" in node.GetAttribute("DICOMBridge.Warning")
+
+
+# --- Refining ------------------------------------------------------------------------------------------------------
+
+
+def markup_around(scene: Any, kind: str, centre: NDArray[Any], size: float) -> Any:
+    """Return a markup whose bounding box is so large, around a point of the slide (LPS mm)."""
+    ras = centre * (-1, -1, 1)
+    node = scene.AddNewNodeByClass(f"vtkMRMLMarkups{kind}Node", "here")
+    if kind == "ROI":
+        node.SetCenter(*ras)
+        node.SetSize(size, size, 2)
+    else:
+        for right, up in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
+            node.AddControlPoint(ras[0] + right * size / 2, ras[1] + up * size / 2, ras[2])
+        if kind == "ClosedCurve":
+            node.SetCurveTypeToLinear()
+    return node
+
+
+@pytest.mark.parametrize("kind", ["ROI", "ClosedCurve"])
+def test_refine(kind: str, pyramid: Path, scene: Any) -> None:
+    (coarse,) = load(pyramid, scene, level=2)
+    centre = np.array(expected_point(LEVEL, 100, 200))
+    roi = markup_around(scene, kind, centre, 0.01)
+    with opened(pyramid) as database:
+        (fine,) = slide.refine(coarse, roi, database)
+    assert fine.GetSpacing()[0] == pytest.approx(LEVEL.spacing[1])
+    row, column, rows, columns = map(int, fine.GetAttribute("DICOMBridge.SlideRegion").split())
+    assert (row, column, rows, columns) == (90, 180, 21, 41)
+    np.testing.assert_array_equal(array_of(fine)[0], LEVEL.pixels()[row : row + rows, column : column + columns])
+    assert fine.GetName().endswith("here")
+
+
+def test_refine_by_files_and_level(pyramid: Path, scene: Any) -> None:
+    (coarse,) = load(pyramid, scene, level=2)
+    roi = markup_around(scene, "ROI", np.array(expected_point(LEVEL, 100, 200)), 0.01)
+    files = [str(path) for path in pyramid.iterdir()]
+    (fine,) = slide.refine(coarse, roi, files=files, level=1)
+    assert fine.GetSpacing()[0] == pytest.approx(2 * LEVEL.spacing[1])
+
+
+def test_refine_below_a_transform(pyramid: Path, scene: Any) -> None:
+    """The markup counts where it is seen; the new node moves with the old one."""
+    (coarse,) = load(pyramid, scene, level=2)
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    shift = np.eye(4)
+    shift[:2, 3] = 5, 6
+    transform.SetMatrixTransformToParent(vtk_matrix(shift))
+    coarse.SetAndObserveTransformNodeID(transform.GetID())
+    centre = np.array(expected_point(LEVEL, 100, 200)) + np.array([-5, -6, 0])
+    roi = markup_around(scene, "ROI", centre, 0.01)
+    with opened(pyramid) as database:
+        (fine,) = slide.refine(coarse, roi, database)
+    assert fine.GetAttribute("DICOMBridge.SlideRegion") == "90 180 21 41"
+    assert fine.GetTransformNodeID() == transform.GetID()
+
+
+def test_refine_cannot(pyramid: Path, scene: Any, tmp_path: Path) -> None:
+    (coarse,) = load(pyramid, scene, level=2)
+    centre = np.array(expected_point(LEVEL, 100, 200))
+    roi = markup_around(scene, "ROI", centre, 0.01)
+    with pytest.raises(MissingReferenceError, match="database"):
+        slide.refine(coarse, roi)
+    (tmp_path / "empty").mkdir()
+    with opened(tmp_path / "empty") as database, pytest.raises(MissingReferenceError, match="not in the database"):
+        slide.refine(coarse, roi, database)
+    with opened(pyramid) as database:
+        far = markup_around(scene, "ROI", centre + 100, 0.01)
+        with pytest.raises(GeometryError, match="outside"):
+            slide.refine(coarse, far, database)
+        empty = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "nothing")
+        with pytest.raises(GeometryError, match="encloses nothing"):
+            slide.refine(coarse, empty, database)
