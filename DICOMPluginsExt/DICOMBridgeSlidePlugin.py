@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from DICOMBridgeLib.plugin import DICOMBridgePlugin, register
 
 
 class DICOMBridgeSlidePluginClass(DICOMBridgePlugin):
-    """Slides, microscopy and photographs as volumes, bulk annotations as models; annotations have a plugin to export."""
+    """Slides, microscopy and photographs as volumes, bulk annotations as models."""
 
     kindName = "SLIDE"
     modality = "SM"

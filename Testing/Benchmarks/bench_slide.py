@@ -1,8 +1,8 @@
 """A region of 4096 x 4096 pixels of a JPEG-tiled level into a volume node, against wsidicom's ``read_region``.
 
 wsidicom leaves an array of the pixels, ours a node in a scene that knows where they lie on the slide. Every contestant
-runs in a process of its own, by turns; processor time and peak memory are those of the work, opening of the file included, after
-one pixel was read, so that imports do not count. The level is larger than the region, and the region cuts tiles.
+runs in a process of its own, by turns; processor time and peak memory are those of the work, the opening of the file
+included, after one pixel was read, so that imports do not count. The level is larger than the region, which cuts tiles.
 """
 
 from __future__ import annotations

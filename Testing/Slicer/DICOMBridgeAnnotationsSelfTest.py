@@ -43,8 +43,10 @@ class DICOMBridgeAnnotationsSelfTest(support.DatabaseTestCase):
         slicer.mrmlScene.RemoveNode(points)
         self.assert_chosen(exported, IMPORTER)
         self.load(exported)
-        (again,) = self.nodes("vtkMRMLMarkupsFiducialNode")
+        again = [node for node in self.nodes("vtkMRMLModelNode") if node.GetAttribute("DICOMBridge.Kind") == "ANN"]
+        points = again[0].GetPolyData().GetPoints()
+        self.assertEqual((len(again), points.GetNumberOfPoints()), (1, len(CELLS)))
         for number, cell in enumerate(CELLS):
-            x, y, z = again.GetNthControlPointPositionVector(number)
+            x, y, z = points.GetPoint(number)
             for found, wanted in zip((-x, -y, z), cell, strict=True):
                 self.assertAlmostEqual(found, wanted, places=4)

@@ -90,6 +90,10 @@ def regions_of(
         raise ExportError(f"A {node.GetClassName()} cannot be exported in a structured report.")
     if node.IsA("vtkMRMLMarkupsNode"):
         _tell_undefined(node, said)
+    if kept and _lost_its_size(node) and node.GetParentTransformNode() is None:
+        # Outside Slicer, nothing can read the file that a scene keeps a box in.
+        said.append(f"{node.GetName()!r} has lost its size with its file; it was written as it was loaded.")
+        return [NodeRegion(one, False) for one in kept]
     shape = maker(node, volume, kept, said)
     if kept and _is_same(node, shape.drawn, kept):
         return [NodeRegion(one, False) for one in kept]
@@ -101,6 +105,10 @@ def regions_of(
         NodeRegion(replace(one, frame_of_reference_uid=frame, purpose=one.purpose or purpose, position=position), True)
         for one, position in zip(regions, positions, strict=True)
     ]
+
+
+def _lost_its_size(node: Any) -> bool:
+    return node.IsA("vtkMRMLMarkupsROINode") and not any(node.GetSize())
 
 
 def point_regions(
@@ -222,9 +230,9 @@ def _closed_curve(node: Any, volume: Any, kept: Sequence[Region], warnings: list
 
 
 def _plane(node: Any, volume: Any, kept: Sequence[Region], warnings: list[str]) -> _Shape:
-    import vtk
+    from vtkmodules.vtkCommonCore import vtkPoints
 
-    corners = vtk.vtkPoints()
+    corners = vtkPoints()
     if node.GetIsPlaneValid():
         node.GetPlaneCornerPoints(corners)
     ras = np.array([corners.GetPoint(number) for number in range(corners.GetNumberOfPoints())]).reshape(-1, 3)

@@ -49,6 +49,8 @@ SAME_PLANE_MM = 1e-6
 UNEVEN = 0.05
 """Part of their distance that focal planes may be away from even places."""
 MOST_FOCAL_PLANES = 4096
+MOST_TILES = 2**31
+"""Tiles of a segment; frames are counted no further (Number of Frames is an integer string)."""
 
 WHOLE_MATRIX = 2**26
 """Pixels up to which a node covers a whole total pixel matrix; a larger one is cut to the box around its tiles."""
@@ -108,7 +110,7 @@ def tile_places(parts: Sequence[MultiFrame]) -> TilePlaces:
     matrix = slide_matrix(header)
     if not any(_has_places(part) for part in parts):
         _check_full(parts, matrix)
-    found = [_explicit(part, matrix) if _has_places(part) else _implicit(part, matrix) for part in parts]
+    found = [_explicit(part) if _has_places(part) else _implicit(part, matrix) for part in parts]
     rows, columns, heights = (np.concatenate(values) for values in zip(*found, strict=True))
     outside = (rows <= -matrix.tile_rows) | (rows >= matrix.rows)
     outside |= (columns <= -matrix.tile_columns) | (columns >= matrix.columns)
@@ -145,7 +147,7 @@ Places = tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.float64]"]
 """Rows and columns from 0, mm above the matrix."""
 
 
-def _explicit(part: MultiFrame, matrix: PixelMatrix) -> Places:
+def _explicit(part: MultiFrame) -> Places:
     """Return the places that frames say (Plane Position (Slide) Sequence), counted from 1 there."""
     count, origin = _count(part), _origin_z(part.header)
     shared = _shared_position(part)
@@ -194,7 +196,7 @@ def _check_full(parts: Sequence[MultiFrame], matrix: PixelMatrix) -> None:
     tiles = int(np.prod(_lattice(matrix), dtype=object)) * _focal_planes(first.header)
     count = sum(map(_count, parts))
     is_part = bool(first.header.get("ConcatenationUID"))
-    if count % tiles and not is_part:
+    if tiles > MOST_TILES or (count % tiles and not is_part):
         raise UnreadableError(
             first.path, f"has {count} frames, where its total pixel matrix has {tiles} tiles; it contradicts itself."
         )

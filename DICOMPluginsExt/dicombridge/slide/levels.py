@@ -277,8 +277,9 @@ def _matrix(header: Any, is_tiled: bool) -> tuple[PixelMatrix, list[str]]:
             warnings.append(told.format(", ".join(f"{number:.4g}" for number in value)))
         setattr(known, keyword, list(value))
     origin = Dataset()
-    place = _origin(header) or _centred(header, known) or (0.0, 0.0, 0.0)
-    if _origin(header) is None and _centred(header, known) is None:
+    place = _origin(header) or _centred(header, known)
+    if place is None:
+        place = 0.0, 0.0, 0.0
         warnings.append("The header does not say where on the slide it lies; its first pixel was put at the origin.")
     for axis, offset in zip("XYZ", place, strict=True):
         setattr(origin, f"{axis}OffsetInSlideCoordinateSystem", offset)

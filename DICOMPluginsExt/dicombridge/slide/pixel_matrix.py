@@ -67,7 +67,7 @@ class PixelMatrix:
         return np.asarray(centred @ matrix[:, :2].T + matrix[:, 2], dtype=np.float64)
 
     def to_pixels(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return (n, 2) columns and rows from the corner of the first pixel of (n, 3) slide mm, seen along the normal."""
+        """Return (n, 2) columns and rows from the corner of the first pixel of (n, 3) slide mm, along the normal."""
         matrix = self.affine
         relative = np.asarray(points, dtype=np.float64) - matrix[:, 2]
         return np.asarray(relative @ np.linalg.pinv(matrix[:, :2]).T + HALF, dtype=np.float64)
