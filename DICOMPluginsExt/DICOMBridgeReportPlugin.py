@@ -19,9 +19,11 @@ class DICOMBridgeReportPluginClass(DICOMBridgePlugin):
     exportTags: ClassVar[dict[str, str]] = {"profile": "", "coordinates": "", "observer": ""}
 
     def _exports(self, node: Any, item_id: int) -> bool:
-        """Whether the node is a markup of whatever shape, a segmentation, or what came from a report."""
+        """Whether the node is a markup, a segmentation, a table of its statistics, or what came from a report."""
         if self._came_from_kind(node):
             return True
+        if node.IsA("vtkMRMLTableNode"):
+            return node.GetTable() is not None and node.GetTable().GetColumnByName("Segment") is not None
         return node.GetClassName().startswith("vtkMRMLMarkups") or node.IsA("vtkMRMLSegmentationNode")
 
 

@@ -19,6 +19,14 @@ from dicombridge.report.reading import read_report
 REPORTS = {**CASES, **ODD}
 
 
+def vtk_calldata(observer: Any) -> Any:
+    """Let an observer be called with the object of its event."""
+    from vtkmodules.util.misc import calldata_type
+    from vtkmodules.util.vtkConstants import VTK_OBJECT
+
+    return calldata_type(VTK_OBJECT)(observer)
+
+
 def loaded(path: Path, folder: Path, **options: Any) -> tuple[list[Any], Any]:
     """Load a report with all that lies beside it as database."""
     database = dicombridge.open_folder(folder)
@@ -147,3 +155,21 @@ def test_vendor_documents_of_private_data_are_left_alone(data: Path) -> None:
     files = [Path(one.files[0]).name for one in dicombridge.examine(database)]
     assert "siemens_phoenix_ve.dcm" not in files
     assert {"basic_text_discharge_summary.dcm", "report_dfl"} <= set(files)
+
+
+def test_markups_are_added_in_one_batch(tmp_path: Path) -> None:
+    """Each node that is added outside of one lets all of Slicer's views and tables look at the scene again."""
+    path, expected = CASES["planar axial"](tmp_path / "shapes")
+    scene, seen = dicombridge.new_scene(), []
+
+    @vtk_calldata
+    def added(caller: Any, event: str, node: Any) -> None:
+        if node.IsA("vtkMRMLMarkupsNode"):
+            seen.append(bool(caller.IsBatchProcessing()))
+
+    scene.AddObserver(scene.NodeAddedEvent, added)
+    batches: list[str] = []
+    scene.AddObserver(scene.EndBatchProcessEvent, lambda caller, event: batches.append(event))
+    dicombridge.load(path, scene=scene, database=dicombridge.open_folder(tmp_path / "shapes"))
+    assert seen == [True] * len(expected.groups)
+    assert len(batches) == 1

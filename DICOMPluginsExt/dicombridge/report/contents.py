@@ -21,7 +21,7 @@ from dicombridge.report.markup_regions import NodeRegion, point_regions, regions
 from dicombridge.report.nodes import GROUP_ARRAY
 from dicombridge.report.regrouping import Draft, Part, group_again, new_group
 from dicombridge.report.sheets import GROUP_COLUMN
-from dicombridge.report.statistics import is_statistics_table, segment_groups
+from dicombridge.report.statistics import is_statistics_table, segment_groups, segmentation_of_table
 from dicombridge.shadow import HEADER_ATTRIBUTE, remembered
 
 if TYPE_CHECKING:
@@ -117,13 +117,16 @@ def contents_of(
     table = next(filter(None, map(report_table_of, nodes)), None)
     work = _Work(database, source, options)
     shown = list(_with_markups(nodes))
+    statistics = next(filter(is_statistics_table, shown), None)
+    if statistics is not None and not any(node.IsA("vtkMRMLSegmentationNode") for node in shown):
+        shown.append(segmentation_of_table(statistics))
     for node in shown:
         if node.IsA("vtkMRMLMarkupsNode") or node.IsA("vtkMRMLModelNode"):
             work.add(node)
     groups = work.groups(everything=table is not None and any(node is table for node in nodes))
     for node in shown:
         if node.IsA("vtkMRMLSegmentationNode"):
-            groups += work.segments(node, next(filter(is_statistics_table, shown), None), len(groups))
+            groups += work.segments(node, statistics, len(groups))
         elif not _is_known(node):
             raise ExportError(f"A {node.GetClassName()} cannot be exported in a structured report.")
     if not groups:

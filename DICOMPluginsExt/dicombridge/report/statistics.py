@@ -21,6 +21,7 @@ from dicombridge.report import concepts
 from dicombridge.report.concepts import key
 from dicombridge.report.content import InstanceReference
 from dicombridge.report.groups import Group, Measurement, Site
+from dicombridge.report.sheets import GROUP_COLUMN
 from dicombridge.segmentation.arrays import image_array, label_images, to_grid
 from dicombridge.segmentation.nodes import remembered_number, segment_of_node
 from dicombridge.shadow import remembered
@@ -35,6 +36,7 @@ __all__ = [
     "is_statistics_table",
     "measured_segments",
     "segment_groups",
+    "segmentation_of_table",
     "sites_of",
     "table_measurements",
 ]
@@ -45,6 +47,7 @@ QUANTITY, UNITS, METHOD, DERIVATION = (
     f"DICOM.{name}" for name in ("QuantityCode", "UnitsCode", "MeasurementMethodCode", "DerivationCode")
 )
 """Column properties that hold codes."""
+_CLASS = "vtkMRMLSegmentationNode"
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 SUM_OF_VOXELS = Code("126030", "DCM", "Sum of segmented voxel volumes")
 
@@ -228,7 +231,29 @@ def is_statistics_table(node: Any) -> bool:
     if not node.IsA("vtkMRMLTableNode") or node.GetTable() is None:
         return False
     names = _column_names(node)
+    if GROUP_COLUMN in names:
+        return False  # the table of a loaded report has a column of that name, too
     return SEGMENT_COLUMN in names and any(node.GetColumnProperty(name, QUANTITY) for name in names)
+
+
+def segmentation_of_table(table: Any) -> Any:
+    """Return the segmentation in the scene that a table of Segment Statistics is about: the one with all its segments.
+
+    Raises
+    ------
+    ExportError
+        There is none, or more than one.
+    """
+    scene, column = table.GetScene(), table.GetTable().GetColumnByName(SEGMENT_COLUMN)
+    names = {str(column.GetValue(row)) for row in range(column.GetNumberOfValues())}
+    nodes = [scene.GetNthNodeByClass(n, _CLASS) for n in range(scene.GetNumberOfNodesByClass(_CLASS))] if scene else []
+    found = [node for node in nodes if all(_segment_named(node, name) is not None for name in names)]
+    if len(found) != 1:
+        raise ExportError(
+            f"{len(found) or 'None'} of the segmentations in the scene have all segments of the table "
+            f"{table.GetName()!r}; export the segmentation together with it."
+        )
+    return found[0]
 
 
 def table_measurements(node: Any, table: Any, warnings: list[str]) -> dict[str, list[Measurement]]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PixelMatrix", "pixel_matrix_of"]
 
+MM_PER_Z_UNIT = 1e-3
+"""Z Offset in Slide Coordinate System is in micrometres, where X and Y are in mm (PS3.3 C.8.12.2.1.1)."""
 HALF = 0.5
 """Column and row of the centre of the first pixel."""
 
@@ -88,6 +90,8 @@ def pixel_matrix_of(header: Any) -> PixelMatrix:
     first = next(iter(header.get("TotalPixelMatrixOriginSequence") or ()), None)
     offsets = [first.get(f"{axis}OffsetInSlideCoordinateSystem") for axis in "XYZ"] if first is not None else []
     origin = _numbers([*offsets[:2], offsets[2] if offsets[2] is not None else 0.0] if offsets else None, 3)
+    if origin is not None:
+        origin = (*origin[:2], origin[2] * MM_PER_Z_UNIT)
     sizes = [header.get(name) for name in ("TotalPixelMatrixRows", "TotalPixelMatrixColumns", "Rows", "Columns")]
     wanted = {"pixel spacing": spacing, "orientation on the slide": orientation, "origin on the slide": origin}
     lacks = [name for name, value in wanted.items() if value is None]
