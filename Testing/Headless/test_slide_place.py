@@ -280,3 +280,22 @@ def test_refine_cannot(pyramid: Path, scene: Any, tmp_path: Path) -> None:
         empty = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "nothing")
         with pytest.raises(GeometryError, match="encloses nothing"):
             slide.refine(coarse, empty, database)
+
+
+def test_heights_are_in_micrometres() -> None:
+    """X and Y of an origin are in mm, Z is not (PS3.3 C.8.12.2.1.1)."""
+    from pydicom.dataset import Dataset
+
+    from dicombridge.slide.pixel_matrix import pixel_matrix_of
+
+    header, origin = Dataset(), Dataset()
+    origin.XOffsetInSlideCoordinateSystem, origin.YOffsetInSlideCoordinateSystem = "20.5", "40.25"
+    origin.ZOffsetInSlideCoordinateSystem = "125"
+    header.TotalPixelMatrixOriginSequence, header.ImageOrientationSlide = [origin], [0, -1, 0, -1, 0, 0]
+    header.TotalPixelMatrixRows, header.TotalPixelMatrixColumns = 64, 96
+    header.Rows = header.Columns = 32
+    header.PixelSpacing = [0.5, 0.25]
+    matrix = pixel_matrix_of(header)
+    assert matrix.origin == (20.5, 40.25, 0.125)
+    assert matrix.to_slide(np.array([[0.5, 0.5], [2.5, 1.5]])).tolist() == [[20.5, 40.25, 0.125], [20.0, 39.75, 0.125]]
+    np.testing.assert_allclose(matrix.to_pixels(np.array([[20.0, 39.75, 0.125]])), [[2.5, 1.5]])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-__all__ = ["Finding", "Outline", "Quantity", "ReportTruth", "write_report"]
+__all__ = ["Finding", "Outline", "Quantity", "ReportTruth", "set_time", "write_report"]
 
 _NAME = "Report"
 _READER = "Phantom^Reader"
@@ -146,7 +146,7 @@ def write_report(directory: Path, source: PhantomSeries, organs: Truth) -> Repor
         is_complete=True,
         series_description=_NAME,
     )
-    _set_time(dataset, image)
+    set_time(dataset, image)
     file = directory / "report.dcm"
     dataset.save_as(file, enforce_file_format=True)
     return ReportTruth(file, source, _READER, findings)
@@ -156,7 +156,7 @@ def _code(value: str, meaning: str) -> Code:
     return Code(value, "DCM", meaning)
 
 
-def _set_time(dataset: Dataset, image: Dataset) -> None:
+def set_time(dataset: Dataset, image: Dataset) -> None:
     """Let the report be of the study's day: of the moment in which it is made, it would differ from run to run."""
     for keyword in ("ContentDate", "ContentTime", "SeriesDate", "SeriesTime"):
         if keyword in dataset:

@@ -71,7 +71,7 @@ def slide_level(
     dataset.Rows = dataset.Columns = 16
     origin = Dataset()
     origin.XOffsetInSlideCoordinateSystem, origin.YOffsetInSlideCoordinateSystem = "20.5", "40.25"
-    origin.ZOffsetInSlideCoordinateSystem = "0.125"
+    origin.ZOffsetInSlideCoordinateSystem = "0"  # highdicom takes it for mm
     dataset.TotalPixelMatrixOriginSequence = [origin]
     dataset.ImageOrientationSlide = list(orientation)
     measures = Dataset()
