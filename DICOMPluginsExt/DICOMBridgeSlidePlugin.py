@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from DICOMBridgeLib import application, requirements
 from DICOMBridgeLib.plugin import DICOMBridgePlugin, register
 
 
@@ -13,6 +14,26 @@ class DICOMBridgeSlidePluginClass(DICOMBridgePlugin):
     kindName = "SLIDE"
     modality = "SM"
     title = "Whole slide image"
+
+    def refine(self, volume: Any, region: Any) -> list[Any]:
+        """Load what a markup encloses of a slide that was loaded coarsely, and return the new nodes.
+
+        For Python's console and for modules with a button::
+
+            slicer.modules.dicomPlugins["DICOMBridgeSlidePlugin"]().refine(volume, roi)
+
+        Parameters
+        ----------
+        volume
+            Volume node of an overview or a level.
+        region
+            Markups node: a region of interest, a plane, a closed curve.
+        """
+        requirements.ensure()
+        from dicombridge.slide import refine
+
+        progress = application.progress_reporter(f"Loading a part of {volume.GetName()}")
+        return refine(volume, region, application.database(), progress)
 
 
 class DICOMBridgeSlidePlugin:

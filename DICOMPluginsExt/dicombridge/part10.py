@@ -131,7 +131,13 @@ class Layout:
 
 
 def elements(
-    buffer: Buffer, start: int, stop: int, implicit_vr: bool, depth: int = 0, partial: bool = False
+    buffer: Buffer,
+    start: int,
+    stop: int,
+    implicit_vr: bool,
+    depth: int = 0,
+    partial: bool = False,
+    stop_before: Callable[[int], bool] | None = None,
 ) -> Iterator[Element]:
     """Yield the elements of a dataset or item that lies at ``start:stop``.
 
@@ -139,6 +145,8 @@ def elements(
     ----------
     partial
         The buffer is the beginning of a file: an element whose value ends beyond ``stop`` is yielded all the same.
+    stop_before
+        The walk ends before the first tag for which this is true: the items of compressed pixels are not walked then.
 
     Raises
     ------
@@ -158,6 +166,8 @@ def elements(
             if tag == ITEM_DELIMITER:
                 return
             raise TruncatedError(f"item tag {tag:08X} outside a sequence at offset {position}")
+        if stop_before is not None and stop_before(tag):
+            return
         if implicit_vr:
             (length,) = _LONG(buffer, position + 4)
             value = position + 8
@@ -274,9 +284,7 @@ def read_layout(buffer: Buffer, stop_before: Callable[[int], bool] | None = None
     end = position
     last = -1
     try:
-        for element in elements(buffer, position, available, implicit_vr, partial=partial):
-            if stop_before is not None and stop_before(element.tag):
-                break
+        for element in elements(buffer, position, available, implicit_vr, partial=partial, stop_before=stop_before):
             if element.tag <= last:
                 raise NeedsPydicom(f"element {element.tag:08X} comes after {last:08X}")
             last = element.tag

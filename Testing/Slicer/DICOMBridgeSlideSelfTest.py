@@ -85,3 +85,17 @@ class DICOMBridgeSlideSelfTest(support.DatabaseTestCase):
             i, j, k, _ = (round(value) for value in inverse.MultiplyPoint(place))
             found = tuple(int(image.GetScalarComponentAsDouble(i, j, k, part)) for part in range(3))
             self.assertEqual(found, colour(row, column))
+
+    def test_refine(self) -> None:
+        """What a region encloses is loaded by itself, in the same place."""
+        import slicer
+
+        self.load(self.slide)
+        (volume,) = self.nodes("vtkMRMLVectorVolumeNode")
+        roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Part")
+        roi.SetCenter(-(ORIGIN[0] + 5.5 * SPACING), -(ORIGIN[1] + 3.5 * SPACING), 0.0)
+        roi.SetSize(4 * SPACING, 2 * SPACING, 1.0)
+        (part,) = slicer.modules.dicomPlugins[PLUGIN]().refine(volume, roi)
+        self.assertEqual(part.GetImageData().GetDimensions(), (4, 2, 1))
+        x, y, _, _ = support.matrix_of(part).MultiplyPoint((0.0, 0.0, 0.0, 1.0))
+        self.assertEqual((-x, -y), (ORIGIN[0] + 4 * SPACING, ORIGIN[1] + 3 * SPACING))

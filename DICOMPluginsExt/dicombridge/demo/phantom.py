@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dicombridge.demo.motion import Motion
     from dicombridge.demo.quantities import MapTruth
     from dicombridge.demo.radiotherapy import Treatment
+    from dicombridge.demo.slides import SlideTruth
 
 __all__ = [
     "PhantomSeries",
@@ -104,6 +105,7 @@ class PhantomStudy:
     treatment: Treatment
     motion: Motion
     report: ReportTruth
+    slide: SlideTruth
 
 
 def phantom_uid(name: str) -> str:
@@ -128,6 +130,7 @@ def write_study(directory: str | Path) -> PhantomStudy:
     from dicombridge.demo.motion import write_motion
     from dicombridge.demo.quantities import write_diffusion_map, write_pet
     from dicombridge.demo.radiotherapy import write_treatment
+    from dicombridge.demo.slides import write_slide
 
     root = Path(directory)
     ct = _write_ct(root / "ct")
@@ -138,7 +141,8 @@ def write_study(directory: str | Path) -> PhantomStudy:
     diffusion, treatment = write_diffusion_map(root / "map", mr), write_treatment(root / "rt", ct)
     motion = write_motion(root / "motion", ct)
     report = write_report(root / "sr", ct, segmentations[0])
-    return PhantomStudy(root, ct, mr, segmentations, pet, uptake, diffusion, treatment, motion, report)
+    slide = write_slide(root / "slide")
+    return PhantomStudy(root, ct, mr, segmentations, pet, uptake, diffusion, treatment, motion, report, slide)
 
 
 # Images -----------------------------------------------------------------------------------------------------------

@@ -176,9 +176,7 @@ def _describe_tiles(dataset: Dataset, shape: tuple[int, ...], spacing: float, or
     dataset.ImagedVolumeHeight, dataset.ImagedVolumeWidth = rows * spacing, columns * spacing
     dataset.ImageOrientationSlide = [decimal(value) for value in (*_RIGHT, *_DOWN)]
     x, y = (decimal(float(value)) for value in origin)
-    dataset.TotalPixelMatrixOriginSequence = [
-        _item(XOffsetInSlideCoordinateSystem=x, YOffsetInSlideCoordinateSystem=y)
-    ]
+    dataset.TotalPixelMatrixOriginSequence = [_item(XOffsetInSlideCoordinateSystem=x, YOffsetInSlideCoordinateSystem=y)]
     measures = _item(PixelSpacing=[decimal(spacing)] * 2, SliceThickness=decimal(0.004))
     frame_type = _item(FrameType=dataset.ImageType)
     shared = _item(PixelMeasuresSequence=[measures], WholeSlideMicroscopyImageFrameTypeSequence=[frame_type])
@@ -243,9 +241,7 @@ def _write_annotations(
     from pydicom import dcmread
     from pydicom.sr.coding import Code
 
-    area = hd.ann.Measurements(
-        Code("42798000", "SCT", "Area"), areas, Code("um2", "UCUM", "square micrometer")
-    )
+    area = hd.ann.Measurements(Code("42798000", "SCT", "Area"), areas, Code("um2", "UCUM", "square micrometer"))
     group = hd.ann.AnnotationGroup(
         number=1,
         uid=phantom_uid("annotations/Nuclei"),

@@ -67,16 +67,20 @@ def gland_levels(
     columns: NDArray[np.float64] | float, rows: NDArray[np.float64] | float
 ) -> tuple[NDArray[np.float64], ...]:
     """Return for each gland how far out places (pixels) are: 1 on its surface, 0 at its centre."""
-    levels = []
-    for number, gland in enumerate(GLANDS):
-        right, down = columns - gland.centre[0], rows - gland.centre[1]
-        cosine, sine = np.cos(np.deg2rad(gland.turn)), np.sin(np.deg2rad(gland.turn))
-        along = (right * cosine + down * sine) / gland.axes[0]
-        across = (down * cosine - right * sine) / gland.axes[1]
-        angle = np.arctan2(across, along)
-        wavy = 1.0 + 0.05 * np.sin(3 * angle + number) + 0.03 * np.sin(5 * angle + 2 * number)
-        levels.append(np.hypot(along, across) / wavy)
-    return tuple(levels)
+    return tuple(_gland_level(number, columns, rows) for number in range(len(GLANDS)))
+
+
+def _gland_level(
+    number: int, columns: NDArray[np.float64] | float, rows: NDArray[np.float64] | float
+) -> NDArray[np.float64]:
+    gland = GLANDS[number]
+    right, down = columns - gland.centre[0], rows - gland.centre[1]
+    cosine, sine = np.cos(np.deg2rad(gland.turn)), np.sin(np.deg2rad(gland.turn))
+    along = (right * cosine + down * sine) / gland.axes[0]
+    across = (down * cosine - right * sine) / gland.axes[1]
+    angle = np.arctan2(across, along)
+    wavy = 1.0 + 0.05 * np.sin(3 * angle + number) + 0.03 * np.sin(5 * angle + 2 * number)
+    return np.asarray(np.hypot(along, across) / wavy)
 
 
 # Nuclei ------------------------------------------------------------------------------------------------------------
@@ -127,16 +131,34 @@ def draw_tissue(shape: tuple[int, int], nuclei: tuple[Nucleus, ...]) -> NDArray[
     fibres = 0.5 + 0.5 * np.sin((row - 0.35 * column + 60.0 * warp) / 5.0 + 3.0 * tone)
     share = np.clip(fibres * (0.55 + 0.45 * tone), 0.0, 1.0)[..., None]
     picture = _STROMA * (1 - share) + _FIBRE * share
-    for level in gland_levels(column, row):
-        angle = np.arctan2(row - row[level <= 1].mean(), column - column[level <= 1].mean())
-        cells = _CYTOPLASM + (8.0 * np.sin(angle * 55.0) + 10.0 * tone)[..., None]
-        picture = _blended(picture, cells, _soft(1.0 - level, 60.0))
-        picture = _blended(picture, _MUCUS, _soft(_LUMEN + 0.03 * tone - level, 60.0))
-        # The membrane on which the cells stand.
-        picture = _blended(picture, _FIBRE * 0.86, 0.7 * np.exp(-(((level - 1.0) / 0.018) ** 2)))
+    for number, gland in enumerate(GLANDS):
+        window = _window(gland.centre, 1.2 * max(gland.axes))
+        picture[window] = _wall(number, picture[window], column[window], row[window], tone[window])
     for nucleus in nuclei:
         _stain(picture, nucleus, tone)
     return np.clip(np.rint(picture + 5.0 * grain[..., None]), 0, 255).astype(np.uint8)
+
+
+def _window(centre: tuple[float, float], reach: float) -> tuple[slice, slice]:
+    """Return the rows and columns around a place."""
+    column, row = (slice(max(int(place - reach), 0), int(np.ceil(place + reach)) + 1) for place in centre)
+    return row, column
+
+
+def _wall(
+    number: int,
+    picture: NDArray[np.float64],
+    columns: NDArray[np.float64],
+    rows: NDArray[np.float64],
+    tone: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return a part of the picture with a gland in it: cells around a lumen, on a membrane."""
+    level, centre = _gland_level(number, columns, rows), GLANDS[number].centre
+    angle = np.arctan2(rows - centre[1], columns - centre[0])
+    cells = _CYTOPLASM + (8.0 * np.sin(angle * 55.0) + 10.0 * tone)[..., None]
+    picture = _blended(picture, cells, _soft(1.0 - level, 60.0))
+    picture = _blended(picture, _MUCUS, _soft(_LUMEN + 0.03 * tone - level, 60.0))
+    return _blended(picture, _FIBRE * 0.86, 0.7 * np.exp(-(((level - 1.0) / 0.018) ** 2)))
 
 
 def _blended(below: NDArray[np.float64], above: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -150,11 +172,9 @@ def _soft(inside: NDArray[np.float64], sharpness: float) -> NDArray[np.float64]:
 
 def _stain(picture: NDArray[np.float64], nucleus: Nucleus, tone: NDArray[np.float64]) -> None:
     """Draw a nucleus: its middle is lighter than its rim."""
-    reach = int(np.ceil(max(nucleus.axes))) + 2
-    top, left = (max(round(place) - reach, 0) for place in nucleus.centre[::-1])
-    window = np.s_[top : top + 2 * reach + 1, left : left + 2 * reach + 1]
-    rows, columns = (axis + start for axis, start in zip(np.indices(tone[window].shape), (top, left), strict=True))
-    right, down = columns - nucleus.centre[0], rows - nucleus.centre[1]
+    window = _window(nucleus.centre, max(nucleus.axes) + 2)
+    rows, columns = np.indices(tone[window].shape)
+    right, down = columns + (window[1].start - nucleus.centre[0]), rows + (window[0].start - nucleus.centre[1])
     cosine, sine = np.cos(nucleus.turn), np.sin(nucleus.turn)
     along, across = right * cosine + down * sine, down * cosine - right * sine
     level = np.hypot(along / nucleus.axes[0], across / nucleus.axes[1])

@@ -12,7 +12,7 @@ import numpy as np
 
 import dicombridge
 from dicombridge import preview
-from dicombridge.demo import comparison, finding_checks, motion_checks, quantity_checks, treatment_checks
+from dicombridge.demo import comparison, finding_checks, motion_checks, quantity_checks, slide_checks, treatment_checks
 from dicombridge.demo.phantom import PhantomSeries, Truth, write_study
 from dicombridge.errors import DicomBridgeError
 
@@ -93,6 +93,7 @@ class Tour:
         self._check_treatment()
         self._check_motion()
         self._check_findings()
+        self._check_slide()
         self._check(Row("Scene, saved and read again", "MRB"), self._compare_scene)
         for name in _PYDICOM_FILES:
             self._check(Row(f"pydicom's {name}", "BINARY"), self._compare_pydicom, name)
@@ -140,6 +141,17 @@ class Tour:
         for name, kind, compare in checks:
             self._check(Row(name, kind), compare, self)
 
+    def _check_slide(self) -> None:
+        checks: tuple[tuple[str, str, Callable[..., None]], ...] = (
+            ("Slide", "SLIDE", slide_checks.compare_slide),
+            ("Nuclei", "ANN", slide_checks.compare_nuclei),
+            ("Nuclei, exported", "ANN", slide_checks.compare_nuclei_exported),
+            ("Glands", "SEG", slide_checks.compare_glands),
+            ("Glands, exported", "SEG", slide_checks.compare_glands_exported),
+        )
+        for name, kind, compare in checks:
+            self._check(Row(name, kind), compare, self)
+
     def _prepare_folder(self) -> None:
         if self.directory.exists() and any(self.directory.iterdir()) and not (self.directory / _SUMMARY).exists():
             raise DicomBridgeError(f"{self.directory}: not empty, and not of an earlier demo; choose another folder.")
@@ -161,7 +173,7 @@ class Tour:
     def _load_study(self) -> dict[str, list[Any]]:
         """Return the nodes of each series, by SeriesInstanceUID; images first, as segmentations refer to them."""
         loadables = [loadable for loadable in dicombridge.examine(self.database) if loadable.selected]
-        loadables.sort(key=lambda loadable: loadable.kind != "IMAGE")
+        loadables.sort(key=lambda loadable: loadable.kind not in ("IMAGE", "SLIDE"))
         loaded = {}
         for loadable in loadables:
             nodes = dicombridge.load(loadable, scene=self.scene, database=self.database)
@@ -275,6 +287,8 @@ class Tour:
             self._draw(nodes, name)
         markups = finding_checks.markups_of(self._nodes_or_none(study.report.file))
         self._draw([*self._loaded(study.ct.uid), *markups], "findings", views=("axial",))
+        on_slide = [self._nodes_or_none(file) for file in (study.slide.annotations, study.slide.segmentation)]
+        self._draw([*self._loaded(study.slide.uid), *on_slide[0], *on_slide[1]], "slide")
         self.files += motion_checks.draw_motion(self)
 
     def _loaded(self, key: str) -> list[Any]:

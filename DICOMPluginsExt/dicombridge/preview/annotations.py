@@ -27,6 +27,7 @@ _ARM = 7  # of a point's cross
 _GAP = 6  # between a shape and its label
 _NAMED = 0.2  # part of a stroke that must lie in the plane; of a line that merely crosses it, there is but a dot
 _KNOT = 4  # radius of the dots at the ends of a line
+_FINE_LINE, _FINE_KNOT = 1.5, 2.5  # of many small shapes, which a black border would hide
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""
@@ -55,6 +56,11 @@ def draw_strokes(draw: Any, subject: Subject, plane: Plane, enlarged: int) -> li
     for stroke, pieces, knots in strokes_in_plane(subject.strokes, plane, reach):
         colour = _bytes(stroke.colour)
         paths = [_enlarged(piece, enlarged) for piece in pieces]
+        if stroke.is_many:
+            for path in paths:
+                draw.line(path, fill=colour, width=round(_FINE_LINE * enlarged), joint="curve")
+            _draw_knots(draw, _enlarged(knots, enlarged), colour, enlarged * _FINE_KNOT)
+            continue
         for width, fill in ((4 * enlarged, _BLACK), (2 * enlarged, colour)):
             for path in paths:
                 draw.line(path, fill=fill, width=width, joint="curve")

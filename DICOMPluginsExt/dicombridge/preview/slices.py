@@ -137,11 +137,9 @@ def slice_picture(subject: Subject, plane: Plane, enlarge: int = 1) -> NDArray[n
         The picture has this many times the plane's rows and columns, so that shrinking it gives smooth edges.
     """
     canvas: NDArray[Any] = np.zeros((*plane.shape, 3), dtype=np.float32)
-    if subject.image is not None:
-        low, high = subject.window
+    if subject.image is not None and not subject.image.is_colour:
         value, within = _interpolated(subject.image, plane)
-        shade = np.clip((value - low) / (high - low) * 255.0, 0, 255).astype(np.uint8)
-        canvas = np.where(within[..., None], subject.lookup[shade], 0).astype(np.float32)
+        canvas = np.where(within[..., None], subject.lookup[_shade(subject, value)], 0).astype(np.float32)
     if subject.heat is not None:
         value, within = _interpolated(subject.heat, plane)
         low, high = subject.heat_range
@@ -151,6 +149,8 @@ def slice_picture(subject: Subject, plane: Plane, enlarge: int = 1) -> NDArray[n
         opacity = np.clip(value * 4, 0, 0.75)[..., None]
         canvas = canvas * (1 - opacity) + colour * opacity
     canvas = np.stack([_enlarged(canvas[..., channel], enlarge) for channel in range(3)], axis=-1)
+    if subject.image is not None and subject.image.is_colour:
+        canvas = _XX
     line_width = max(2, round(min(canvas.shape[:2]) / 330))
     fill = _FILL if subject.image is not None else _FILL_ALONE
     outlines = []
@@ -165,6 +165,12 @@ def slice_picture(subject: Subject, plane: Plane, enlarge: int = 1) -> NDArray[n
     for edge, colour in outlines:
         canvas[edge] = colour
     return np.rint(np.clip(canvas, 0, 255)).astype(np.uint8)
+
+
+def _shade(subject: Subject, value: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return 0 to 255 from the bottom to the top of the window."""
+    low, high = subject.window
+    return np.clip((value - low) / (high - low) * 255.0, 0, 255).astype(np.uint8)
 
 
 def _enlarged(values: NDArray[Any], times: int) -> NDArray[np.float32]:
@@ -188,7 +194,7 @@ def _corner_weights(
     rows, columns = np.arange(plane.shape[0])[:, None], np.arange(plane.shape[1])[None, :]
     within = np.ones(plane.shape, dtype=bool)
     choices = []
-    for axis, (size, stride) in enumerate(zip(grid.values.shape[::-1], _strides(grid.values.shape), strict=True)):
+    for axis, (size, stride) in enumerate(zip(grid.shape[::-1], _strides(grid.shape), strict=True)):
         place = start[axis] + per_row[axis] * rows + per_column[axis] * columns
         # A plane through voxel centres must not need their neighbours for the last digit's sake.
         place = np.where(np.abs(place - np.rint(place)) < 1e-6, np.rint(place), place)
@@ -212,10 +218,14 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _interpolated(grid: Grid, plane: Plane) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return values between voxels, linearly, and where the grid has the pixel."""
+    """Return values (or colours) between voxels, linearly, and where the grid has the pixel."""
     indices, weights, within = _corner_weights(grid, plane)
-    flat = grid.values.ravel()
-    total = np.zeros(plane.shape, dtype=np.float32)
+    if grid.is_colour:
+        flat = grid.values.reshape(-1, 3)
+        weights = [weight[..., None] for weight in weights]
+    else:
+        flat = grid.values.ravel()
+    total = np.zeros((*plane.shape, *flat.shape[1:]), dtype=np.float32)
     for index, weight in zip(indices, weights, strict=True):
         total += flat[index] * weight
     return total, within

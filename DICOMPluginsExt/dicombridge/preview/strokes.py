@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from dicombridge.preview.slices import Plane
 
-__all__ = ["Stroke", "evenly_along", "has_stroke", "stroke_of_node", "strokes_in_plane"]
+__all__ = ["Stroke", "evenly_along", "has_stroke", "stroke_of_model", "stroke_of_node", "strokes_in_plane"]
 
 _DRAWN = ("CurveNode", "LineNode", "AngleNode", "ROINode")
 _UNITS = {"mm2": "mm²", "mm3": "mm³"}
@@ -40,6 +40,8 @@ class Stroke:
         (n, 3) RAS mm: points that are marked, as a line's ends are.
     is_box
         Whether the lines are the edges of a box, which a plane cuts in a polygon.
+    is_many
+        Whether these are many small shapes, drawn fine, whose name stands in the legend.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Stroke:
     lines: tuple[NDArray[np.float64], ...]
     knots: NDArray[np.float64]
     is_box: bool = False
+    is_many: bool = False
 
     @property
     def length_mm(self) -> float:
@@ -79,6 +82,37 @@ def stroke_of_node(node: Any) -> Stroke | None:
         line = np.array([node.GetNthControlPointPositionWorld(number) for number in range(count)]).reshape(-1, 3)
         knots = line
     return Stroke(name, value, colour, (line,), knots) if len(line) > 1 else None
+
+
+def stroke_of_model(node: Any) -> Stroke | None:
+    """Return the lines and points of a model, as annotations of a slide are; None for one that has surfaces."""
+    data, display = node.GetPolyData(), node.GetDisplayNode()
+    if data.GetNumberOfPolys() or data.GetNumberOfStrips() or not data.GetNumberOfPoints():
+        return None
+    points = _in_world(_points(data.GetPoints()), node)
+    lines = tuple(points[cell] for cell in _cells(data.GetLines()) if len(cell) > 1)
+    single = [points[cell] for cell in _cells(data.GetVerts())]
+    knots = np.concatenate([np.zeros((0, 3)), *single])
+    return Stroke(node.GetName() or "", "", tuple(display.GetColor()), lines, knots, is_many=True)
+
+
+def _cells(cells: Any) -> list[NDArray[np.int64]]:
+    """Return the numbers of the points of each cell."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    if not cells.GetNumberOfCells():
+        return []
+    return np.split(vtk_to_numpy(cells.GetConnectivityArray()), vtk_to_numpy(cells.GetOffsetsArray())[1:-1])
+
+
+def _in_world(points: NDArray[np.float64], node: Any) -> NDArray[np.float64]:
+    import vtk
+
+    if node.GetParentTransformNode() is None:
+        return points
+    to_world = vtk.vtkGeneralTransform()
+    node.GetParentTransformNode().GetTransformToWorld(to_world)
+    return np.array([to_world.TransformPoint(*point) for point in points]).reshape(-1, 3)
 
 
 def _points(points: Any) -> NDArray[np.float64]:
@@ -137,12 +171,15 @@ def strokes_in_plane(
             for piece in _within((line - plane.origin) @ normal, line, reach_mm)
         ]
         near = np.abs((stroke.knots - plane.origin) @ normal) <= reach_mm
-        if pieces:
+        if pieces or near.any():
             yield stroke, pieces, plane.places_of(stroke.knots[near])
 
 
 def _within(height: NDArray[np.float64], line: NDArray[np.float64], reach: float) -> Iterator[NDArray[np.float64]]:
     """Yield the pieces of a polyline whose height over a plane is at most so much, either way."""
+    if len(line) > 1 and np.abs(height).max() <= reach:
+        yield line  # at once: annotations come by the thousand
+        return
     piece: list[NDArray[np.float64]] = []
     for (low, high), (start, end) in zip(pairwise(height), pairwise(line), strict=True):
         first, last = _part_within(float(low), float(high), reach)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dicombridge.errors import DicomBridgeError
-from dicombridge.preview.strokes import Stroke, has_stroke, stroke_of_node
+from dicombridge.preview.strokes import Stroke, has_stroke, stroke_of_model, stroke_of_node
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +34,7 @@ VIEWS = ("axial", "coronal", "sagittal", "acquisition", "3d")
 _FRACTIONAL_ATTRIBUTE = "DICOMBridge.SegmentationFractionalType"  # what a FRACTIONAL segmentation's volumes bear
 _DOSE_ATTRIBUTE = "DicomRtImport.DoseVolume"
 _MAPPING_ATTRIBUTE = "DICOMBridge.ValueMapping"
+_KIND_ATTRIBUTE = "DICOMBridge.Kind"
 _THIN = 0.1  # a stack that is flatter than this, for its size, is a mere line on other planes than its own
 _OBLIQUE = 0.995  # a grid axis whose largest direction cosine is below this belongs to an oblique image
 
@@ -51,15 +52,28 @@ class Region:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Voxels and where they are: values are (slices, rows, columns), the matrix maps IJK to RAS mm."""
+    """Voxels and where they are: values are (slices, rows, columns), the matrix maps IJK to RAS mm.
+
+    Colours have one more axis, of red, green and blue.
+    """
 
     values: NDArray[Any]
     ijk_to_ras: NDArray[np.float64]
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Slices, rows, columns."""
+        return self.values.shape[0], self.values.shape[1], self.values.shape[2]
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether the values are colours."""
+        return self.values.ndim == 4
+
+    @property
     def corners(self) -> NDArray[np.float64]:
         """(8, 3) RAS mm: the outer corners of the corner voxels."""
-        last = np.array(self.values.shape[::-1]) - 0.5
+        last = np.array(self.shape[::-1]) - 0.5
         index = np.array(np.meshgrid(*[[-0.5, n] for n in last], indexing="ij")).reshape(3, -1)
         return (self.ijk_to_ras[:3, :3] @ index + self.ijk_to_ras[:3, 3:]).T
 
@@ -88,6 +102,8 @@ class Subject:
         Names of the nodes.
     image
         Background, or None.
+    on_slide
+        Whether it is of a microscope slide, or a photograph: it has no patient's sides, and it is tiny.
     lookup
         (256, 3) colours of the background from the bottom to the top of the window.
     window
@@ -103,7 +119,7 @@ class Subject:
     surfaces
         The segmentation nodes, for 3D.
     models
-        Visible ``vtkMRMLModelNode``, for 3D.
+        Visible ``vtkMRMLModelNode``, for 3D; but on a slide, models of lines and points are strokes.
     marks
         Points of markups.
     strokes
@@ -112,6 +128,7 @@ class Subject:
 
     title: str = ""
     image: Grid | None = None
+    on_slide: bool = False
     lookup: NDArray[np.uint8] = field(default_factory=lambda: np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, 1))
     window: tuple[float, float] = (0.0, 1.0)
     layers: list[tuple[Grid, list[Region]]] = field(default_factory=list)
@@ -168,10 +185,12 @@ def default_views(subject: Subject) -> tuple[str, ...]:
     """Return the panels that suit what is to be seen."""
     if not subject.has_planes:
         return ("3d",)
+    if subject.on_slide:
+        return ("acquisition",)
     frame = subject.frame
     solid = ("3d",) if subject.surfaces or subject.models else ()
-    extent = frame.spacing * frame.values.shape[::-1]
-    if min(frame.values.shape) == 1 or extent.min() < _THIN * extent.max():
+    extent = frame.spacing * frame.shape[::-1]
+    if min(frame.shape) == 1 or extent.min() < _THIN * extent.max():
         return "acquisition", *solid
     directions = np.abs(frame.ijk_to_ras[:3, :3] / frame.spacing)
     if directions.max(axis=0).min() < _OBLIQUE:
@@ -217,11 +236,21 @@ def subject_of_nodes(nodes: Iterable[Any] | Any) -> Subject:
     if plain:
         subject.image = _grid_of_volume(plain[0])
         _set_display(subject, plain[0])
+        if plain[0].GetAttribute(_KIND_ATTRIBUTE) == "SLIDE":
+            _lay_on_slide(subject)
     if not subject.has_planes and not subject.models and not subject.strokes:
         raise DicomBridgeError(
             "Nothing to draw: a preview needs a volume, a segmentation that has voxels, a model, or a line or curve."
         )
     return subject
+
+
+def _lay_on_slide(subject: Subject) -> None:
+    """Draw models of lines and points, as those of annotations, upon the slide in which they lie."""
+    subject.on_slide = True
+    drawn = {id(node): stroke for node in subject.models if (stroke := stroke_of_model(node)) is not None}
+    subject.models = [node for node in subject.models if id(node) not in drawn]
+    subject.strokes += drawn.values()
 
 
 def _is_visible_model(node: Any) -> bool:
@@ -303,11 +332,14 @@ def _array_of_matrix(matrix: Any) -> NDArray[np.float64]:
 
 
 def _voxels(image: Any) -> NDArray[Any]:
-    """Return the scalars of a one-component image as (slices, rows, columns), without a copy."""
+    """Return the scalars of an image as (slices, rows, columns), of colours with 3 more, without a copy."""
     from vtk.util.numpy_support import vtk_to_numpy
 
     scalars = vtk_to_numpy(image.GetPointData().GetScalars())
-    return (scalars if scalars.ndim == 1 else scalars[:, 0]).reshape(image.GetDimensions()[::-1])
+    shape = image.GetDimensions()[::-1]
+    if scalars.ndim > 1 and scalars.shape[1] == 3:
+        return scalars.reshape(*shape, 3)
+    return (scalars if scalars.ndim == 1 else scalars[:, 0]).reshape(shape)
 
 
 def _grid_of_volume(node: Any) -> Grid:
