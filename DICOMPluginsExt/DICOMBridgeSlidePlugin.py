@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from DICOMBridgeLib import application, requirements
 from DICOMBridgeLib.plugin import DICOMBridgePlugin, register
@@ -14,6 +14,11 @@ class DICOMBridgeSlidePluginClass(DICOMBridgePlugin):
     kindName = "SLIDE"
     modality = "SM"
     title = "Whole slide image"
+    extraTags: ClassVar[dict[str, str]] = {"contentLabel": "0070,0080"}
+
+    def examineForExport(self, subjectHierarchyItemID: int) -> list[Any]:
+        """Offer nothing: slides are not written, and annotations have an exporter of their own."""
+        return []
 
     def refine(self, volume: Any, region: Any) -> list[Any]:
         """Load what a markup encloses of a slide that was loaded coarsely, and return the new nodes.

@@ -29,7 +29,8 @@ def database(study: phantom.PhantomStudy) -> Iterator[Any]:
 
 def test_images_come_first_then_what_refers_to_them(database: Any) -> None:
     kinds = [loadable.kind for loadable in dicombridge.examine(database) if loadable.selected]
-    assert kinds == ["IMAGE"] * 5 + ["RTSTRUCT", "RTPLAN", "RTDOSE", "PM"] + ["SEG"] * 4 + ["REG", "DEFORM"]
+    others = ["SLIDE", "ANN", "RTSTRUCT", "RTPLAN", "RTDOSE", "PM"]
+    assert kinds == ["IMAGE"] * 5 + others + ["SEG"] * 5 + ["SR", "REG", "DEFORM"]
 
 
 def test_references_of_a_treatment(study: phantom.PhantomStudy, database: Any) -> None:

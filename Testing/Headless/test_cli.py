@@ -97,6 +97,9 @@ def test_info_lists_series_and_kinds(study: phantom.PhantomStudy) -> None:
         ["30", "REG", "1", "REG"],
         ["31", "REG", "1", "DEFORM"],
         ["40", "SR", "1", "SR"],
+        ["50", "SM", "2", "SLIDE"],
+        ["51", "ANN", "1", "ANN"],
+        ["52", "SEG", "1", "SEG"],
     ]
     assert "CT organ map" in table[6][4]
 
@@ -149,11 +152,11 @@ def test_info_into_a_closed_pipe_is_quiet(study: phantom.PhantomStudy) -> None:
 def test_load_writes_a_scene_that_reads_back(scene_file: Path, study: phantom.PhantomStudy) -> None:
     scene = dicombridge.new_scene()
     assert scene.ReadFromMRB(str(scene_file))
-    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 5  # one of them is of the structure set
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 6  # one of them is of the structure set
     truth = study.segmentations[1]
     node = next(
         node
-        for node in (scene.GetNthNodeByClass(i, "vtkMRMLSegmentationNode") for i in range(5))
+        for node in (scene.GetNthNodeByClass(i, "vtkMRMLSegmentationNode") for i in range(6))
         if truth.name in node.GetName()
     )
     read = comparison.arrays_of_node(node, truth.source.affine, truth.source.values.shape)
@@ -168,7 +171,7 @@ def test_load_one_kind_as_json_with_preview(study: phantom.PhantomStudy, tmp_pat
     arguments = ("load", study.directory, "-o", output, "--preview", picture, "--kind", "seg", "--json")
     nodes = json.loads(_good(*arguments))["nodes"]
     assert {node["kind"] for node in nodes} == {"SEG"}
-    assert sum(node["class"] == "vtkMRMLSegmentationNode" for node in nodes) == 4
+    assert sum(node["class"] == "vtkMRMLSegmentationNode" for node in nodes) == 5
     with Image.open(picture) as page:
         assert page.size[0] == 1200
 
@@ -245,7 +248,7 @@ def test_convert_to_another_type(study: phantom.PhantomStudy, tmp_path: Path, ty
 def test_convert_errors(study: phantom.PhantomStudy, tmp_path: Path) -> None:
     output = tmp_path / "new"
     assert "not written" in _error("convert", study.segmentations[0].file, "--to", "IMAGE", "-o", output)
-    assert "11 objects" in _error("convert", study.directory, "--to", "SEG", "-o", output)
+    assert "13 objects" in _error("convert", study.directory, "--to", "SEG", "-o", output)
     assert not output.exists()
 
 

@@ -15,7 +15,7 @@ import pytest
 from pydicom import dcmread
 
 import dicombridge
-from dicombridge.demo import anatomy, comparison, phantom
+from dicombridge.demo import anatomy, comparison, phantom, tissue
 from dicombridge.errors import GeometryError
 
 LOADED = {
@@ -107,6 +107,9 @@ def test_same_on_every_run(study: phantom.PhantomStudy, tmp_path: Path) -> None:
         for name in ("structure_set", "plan", "dose"):
             assert getattr(one, name).read_bytes() == getattr(other, name).read_bytes()
     assert study.report.file.read_bytes() == again.report.file.read_bytes()
+    for one, other in zip(study.slide.levels, again.slide.levels, strict=True):
+        assert one.file.read_bytes() == other.file.read_bytes()
+    assert study.slide.annotations.read_bytes() == again.slide.annotations.read_bytes()
     for one, other in zip(study.segmentations, again.segmentations, strict=True):
         first, second = dcmread(one.file), dcmread(other.file)
         assert (first.SOPInstanceUID, first.PixelData) == (second.SOPInstanceUID, second.PixelData)
@@ -119,6 +122,7 @@ def test_dciodvfy_finds_no_error(study: phantom.PhantomStudy) -> None:
     treatment = study.treatment
     written = [study.pet.files[0], study.diffusion.file, treatment.structure_set, treatment.plan, treatment.dose]
     written += [study.motion.moved.files[0], study.motion.registration, study.motion.deformation, study.report.file]
+    written += [*(level.file for level in study.slide.levels), study.slide.annotations, study.slide.segmentation]
     for file in [study.ct.files[0], study.mr.files[0], *(truth.file for truth in study.segmentations), *written]:
         result = subprocess.run([checker, str(file)], capture_output=True, text=True)
         lines = (result.stdout + result.stderr).splitlines()
@@ -174,9 +178,10 @@ def test_everything_that_is_loaded_equals_the_truth(demo: tuple[Path, subprocess
 def test_everything_that_is_exported_equals_the_truth(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     rows = [row for row in _summary(demo)["rows"] if row["name"].endswith(", exported")]
     segmentations = ["BINARY", "LABELMAP", "BINARY", "FRACTIONAL", "BINARY"]
-    assert [row["type"] for row in rows] == [*segmentations, "RWVM", "PM", "RTSTRUCT", "RTDOSE", "RTPLAN", "REG", "SR"]
+    others = ["RWVM", "PM", "RTSTRUCT", "RTDOSE", "RTPLAN", "REG", "SR", "ANN", "SEG"]
+    assert [row["type"] for row in rows] == [*segmentations, *others]
     for row in rows:
-        peer = "highdicom" if row["type"] in (*segmentations, "PM", "SR") else "pydicom"
+        peer = "highdicom" if row["type"] in (*segmentations, "PM", "SR", "ANN", "SEG") else "pydicom"
         assert row["checks"] == {"truth": True, peer: True}, row["problem"]
 
 
@@ -205,6 +210,36 @@ def test_reports_and_key_slices_equal_the_truth(demo: tuple[Path, subprocess.Com
     }
     for name, said in expected.items():
         assert (rows[name]["type"], rows[name]["segments"], rows[name]["checks"]) == said, rows[name]["problem"]
+
+
+def test_slides_equal_the_truth(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    rows = {row["name"]: row for row in _summary(demo)["rows"]}
+    for name, kind in (("Slide", "SLIDE"), ("Nuclei", "ANN"), ("Glands", "SEG")):
+        assert rows[name]["type"] == kind
+        assert rows[name]["checks"] == {"truth": True, "highdicom": True}, rows[name]["problem"]
+    assert (rows["Slide"]["segments"], rows["Slide"]["voxels"]) == (2, 1024 * 768 + 512 * 384)
+    assert rows["Nuclei"]["segments"] == rows["Nuclei, exported"]["segments"] > 250
+    assert rows["Glands, exported"]["voxels"] == rows["Glands"]["voxels"] > 100_000
+
+
+def test_nuclei_and_glands_are_those_of_the_picture(study: phantom.PhantomStudy) -> None:
+    """Nuclei are dark inside their outlines, by the pixels; glands are as large as their ellipses."""
+    slide = study.slide
+    rows, columns, _ = slide.levels[0].pixels.shape
+    red = slide.levels[0].pixels[..., 0].astype(int)
+    for outline, area in zip(slide.nuclei, slide.areas, strict=True):
+        assert outline.min() > 0
+        assert (outline < [columns, rows]).all()
+        centre = outline.mean(axis=0)
+        middle = [centre, *(outline + centre) / 2]
+        assert max(red[int(y), int(x)] for x, y in middle) < 170
+        width, height = np.ptp(outline, axis=0) * 0.5
+        assert 0.2 * width * height < area < width * height
+    ellipses = sum(np.pi * gland.axes[0] * gland.axes[1] for gland in tissue.GLANDS)
+    assert slide.glands.sum() == pytest.approx(ellipses, rel=0.02)
+    assert slide.glands[:, 768:].sum() == 0  # tiles that a segmentation leaves out
+    half, whole = (level.affine @ [-0.5, -0.5, 1.0] for level in slide.levels)
+    np.testing.assert_allclose(half, whole, atol=1e-12)
 
 
 def test_the_findings_are_those_of_the_anatomy(study: phantom.PhantomStudy) -> None:
@@ -283,7 +318,7 @@ def test_demo_leaves_scene_previews_and_summary(demo: tuple[Path, subprocess.Com
     assert "CT organ map" in (folder / "summary.txt").read_text(encoding="utf-8")
     names = {path.stem for path in (folder / "previews").glob("*.png")}
     assert {"ct_organs_and_lesion", "ct_organ_map", "ct_organ_map_3d", "ct_liver_probability", "mr_organs"} <= names
-    assert {"pet_suv", "mr_diffusion", "treatment", "findings"} <= names
+    assert {"pet_suv", "mr_diffusion", "treatment", "findings", "slide"} <= names
     assert {f"{kind}_{when}" for kind in ("registration", "deformation") for when in ("before", "after")} <= names
     for path in (folder / "previews").glob("*.png"):
         with Image.open(path) as page:
@@ -309,6 +344,25 @@ def test_the_picture_shows_the_findings_where_they_are(
                 assert coloured[row - 2 : row + 3, column - 2 : column + 3].any(), (finding.label, x, y)
     assert not coloured[78:250].any()
     assert coloured.mean() < 0.03
+
+
+def test_the_picture_shows_the_nuclei_where_they_are(
+    demo: tuple[Path, subprocess.CompletedProcess[str]], study: phantom.PhantomStudy
+) -> None:
+    """The slide is 1024 pixels wide and fills the page but for its margins."""
+    from PIL import Image
+
+    with Image.open(demo[0] / "previews" / "slide.png") as page:
+        picture = np.asarray(page).astype(int)
+    yellow = np.minimum(picture[..., 0], picture[..., 1]) - picture[..., 2] > 40
+    scale = (1200 - 2 * 16) / 1024
+    seen = []
+    for outline in study.slide.nuclei:
+        for x, y in outline:
+            column, row = round(16 + x * scale), round(78 + y * scale)
+            seen.append(yellow[row - 1 : row + 2, column - 1 : column + 2].any())
+    assert np.mean(seen) > 0.99  # the rest is under the scale
+    assert yellow.mean() < 0.08
 
 
 def test_demo_succeeds_and_is_quiet(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

@@ -72,7 +72,7 @@ def render(
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        picture.save(temporary, format="PNG", optimize=True)
+        picture.save(temporary, format="PNG", compress_level=6)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

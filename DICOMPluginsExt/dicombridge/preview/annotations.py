@@ -52,6 +52,8 @@ def draw_strokes(draw: Any, subject: Subject, plane: Plane, enlarged: int) -> li
     """
     normal = np.cross(plane.right, plane.down)
     reach = thickness(subject.frame, normal) / 2 if subject.strokes else 0.0
+    if subject.on_slide:
+        reach = max(reach, _MARK_NEAR_MM)  # of whichever focal plane: Slicer projects them, too
     labels = []
     for stroke, pieces, knots in strokes_in_plane(subject.strokes, plane, reach):
         colour = _bytes(stroke.colour)

@@ -86,7 +86,8 @@ def _panel(subject: Subject, view: str, size: tuple[int, int]) -> tuple[Any, str
     if view == "3d":
         from dicombridge.preview.surfaces import surface_picture
 
-        rendered = surface_picture(subject.surfaces, size, subject.models, subject.marks, subject.strokes)
+        solid = [stroke for stroke in subject.strokes if not stroke.is_many]
+        rendered = surface_picture(subject.surfaces, size, subject.models, subject.marks, solid)
         return Image.fromarray(rendered), "3D, from the front and the patient's left"
     plane = slices.plane_of_view(subject, view, size)
     picture = Image.fromarray(slices.slice_picture(subject, plane, enlarge=_SMOOTH))
@@ -95,6 +96,9 @@ def _panel(subject: Subject, view: str, size: tuple[int, int]) -> tuple[Any, str
     draw = ImageDraw.Draw(picture)
     labels += draw_marks(draw, subject, plane)
     draw_labels(draw, labels, size)
+    if subject.on_slide:
+        _draw_scale(draw, plane, size)
+        return picture, _extent(subject)
     _draw_letters(draw, plane, size)
     return picture, _caption(view, plane)
 
@@ -108,6 +112,30 @@ def _caption(view: str, plane: Plane) -> str:
         return name
     letter = "RAS"[axis] if place >= 0 else "LPI"[axis]
     return f"{name}  {letter} {abs(place):.1f} mm"
+
+
+def _extent(subject: Subject) -> str:
+    """Return how large a slide's image is."""
+    _, rows, columns = subject.frame.shape
+    width, height = subject.frame.spacing[:2] * (columns, rows)
+    return f"{columns} x {rows} pixels, {width:.3g} x {height:.3g} mm"
+
+
+def _draw_scale(draw: Any, plane: Plane, size: tuple[int, int]) -> None:
+    """Draw a bar of a round length, about a sixth of the picture's width, into its lower right corner."""
+    rows, columns = size
+    wanted = plane.pixel_mm * columns / 6
+    power = 10.0 ** np.floor(np.log10(wanted))
+    length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
+    text = f"{length:g} mm" if length >= 1 else f"{length * 1000:g} µm"
+    right, bottom = columns - 16, rows - 14
+    left = right - length / plane.pixel_mm
+    draw.rectangle((left - 2, bottom - 5, right + 2, bottom + 2), fill=(0, 0, 0))
+    draw.rectangle((left, bottom - 3, right, bottom), fill=(255, 255, 255))
+    draw.text(
+        ((left + right) / 2, bottom - 8), text, font=font_of(15), fill=(255, 255, 255), anchor="md",
+        stroke_width=2, stroke_fill=(0, 0, 0),
+    )  # fmt: skip
 
 
 def _draw_letters(draw: Any, plane: Plane, size: tuple[int, int]) -> None:
@@ -133,6 +161,9 @@ def _legend_entries(subject: Subject) -> list[tuple[str, tuple[int, int, int] | 
     for region, filled in sorted(found, key=lambda one: (one[0].node, one[0].place)):
         red, green, blue = (round(c * 255) for c in region.colour)
         entries.append((region.name if filled else f"{region.name} (empty)", (red, green, blue)))
+    for stroke in (one for one in subject.strokes if one.is_many):
+        red, green, blue = (round(c * 255) for c in stroke.colour)
+        entries.append((stroke.name, (red, green, blue)))
     entries = list(dict.fromkeys(entries))  # two segmentations of the same organs
     if len(entries) > _LEGEND_MOST:
         entries = [*entries[: _LEGEND_MOST - 1], (f"and {len(entries) - _LEGEND_MOST + 1} more", None)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ __all__ = ["Plane", "heat_colour", "letters_of", "plane_of_view", "slice_picture
 _TOWARDS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
 _PATIENT_VIEWS = {"axial": ("L", "P"), "coronal": ("L", "I"), "sagittal": ("P", "I")}  # right, down in the picture
 _FILL = 0.38
+_FILL_COLOUR = 0.14  # stained tissue has colours of its own, which a fill must leave
 _FILL_ALONE = 0.7  # where there is no image that would have to be seen through
 _HEAT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], dtype=float)
 
@@ -81,12 +82,16 @@ def plane_of_view(subject: Subject, view: str, size: tuple[int, int]) -> Plane:
 def _best_depth(subject: Subject, normal: NDArray[np.float64], limits: tuple[float, float]) -> float:
     """Return the place along the normal (mm) with the most segments and strokes, each with much of its extent."""
     bins = max(1, round((limits[1] - limits[0]) / thickness(subject.frame, normal)))
+    if bins == 1:
+        return (limits[0] + limits[1]) / 2
     edges = np.linspace(limits[0], limits[1], bins + 1)
     score = np.zeros(bins)
     for points in (points for layer in subject.samples for points in layer):
         count, _ = np.histogram(normal @ points, edges)
         score += np.sqrt(count / max(count.max(), 1))
     for stroke in subject.strokes:
+        if stroke.is_many:
+            continue
         along = evenly_along(stroke) @ normal
         score += np.histogram(along, edges)[0] / len(along)  # all of one that lies in a plane: there it is measured
     if subject.heat is not None:
@@ -136,23 +141,14 @@ def slice_picture(subject: Subject, plane: Plane, enlarge: int = 1) -> NDArray[n
     enlarge
         The picture has this many times the plane's rows and columns, so that shrinking it gives smooth edges.
     """
-    canvas: NDArray[Any] = np.zeros((*plane.shape, 3), dtype=np.float32)
-    if subject.image is not None and not subject.image.is_colour:
-        value, within = _interpolated(subject.image, plane)
-        canvas = np.where(within[..., None], subject.lookup[_shade(subject, value)], 0).astype(np.float32)
+    canvas = _background(subject, plane, enlarge)
     if subject.heat is not None:
-        value, within = _interpolated(subject.heat, plane)
-        low, high = subject.heat_range
-        value = np.where(within & np.isfinite(value), (value - low) / (high - low), 0.0).clip(0.0, 1.0)
-        place = np.linspace(0, 1, len(_HEAT))
-        colour = np.stack([np.interp(value, place, _HEAT[:, channel]) for channel in range(3)], axis=-1)
-        opacity = np.clip(value * 4, 0, 0.75)[..., None]
-        canvas = canvas * (1 - opacity) + colour * opacity
-    canvas = np.stack([_enlarged(canvas[..., channel], enlarge) for channel in range(3)], axis=-1)
-    if subject.image is not None and subject.image.is_colour:
-        canvas = _XX
-    line_width = max(2, round(min(canvas.shape[:2]) / 330))
-    fill = _FILL if subject.image is not None else _FILL_ALONE
+        glow, opacity = (_enlarged(values, enlarge) for values in _heat(subject.heat, subject.heat_range, plane))
+        canvas = canvas * (1 - opacity) + glow * opacity
+    line_width, fill = max(2, round(min(canvas.shape[:2]) / 330)), _FILL_ALONE
+    if subject.image is not None:
+        fill = _FILL_COLOUR if subject.image.is_colour else _FILL
+        line_width += 2 * subject.image.is_colour
     outlines = []
     for grid, regions in subject.layers:
         for region, share in _cut(grid, regions, plane):
@@ -167,6 +163,54 @@ def slice_picture(subject: Subject, plane: Plane, enlarge: int = 1) -> NDArray[n
     return np.rint(np.clip(canvas, 0, 255)).astype(np.uint8)
 
 
+def _background(subject: Subject, plane: Plane, enlarge: int) -> NDArray[np.float32]:
+    """Return (rows, columns, 3), enlarged: the image, black where there is none."""
+    image = subject.image
+    if image is None:
+        return np.zeros((plane.shape[0] * enlarge, plane.shape[1] * enlarge, 3), dtype=np.float32)
+    if not image.is_colour:
+        value, within = _interpolated(image, plane)
+        shown = np.where(within[..., None], subject.lookup[_shade(subject, value)], 0)
+        return _enlarged(shown.astype(np.float32), enlarge)
+    # A slide may have more pixels than the picture: they are averaged, not skipped.
+    times = enlarge if plane.pixel_mm > image.spacing[:2].min() else 1
+    finer = _finer(plane, times)
+    value, within = _interpolated(_averaged(image, finer.pixel_mm), finer)
+    shown = np.where(within[..., None], _shade(subject, value), 0).astype(np.float32)
+    return _enlarged(shown, enlarge // times)
+
+
+def _finer(plane: Plane, times: int) -> Plane:
+    """Return the same rectangle with so many times the rows and columns."""
+    origin = plane.origin + (plane.right + plane.down) * plane.pixel_mm * (1 / times - 1) / 2
+    rows, columns = plane.shape
+    return Plane(origin, plane.right, plane.down, plane.pixel_mm / times, (rows * times, columns * times))
+
+
+def _averaged(grid: Grid, pixel_mm: float) -> Grid:
+    """Return an image of which no row and no column is narrower than half a pixel: means of squares of voxels."""
+    times = int(min(pixel_mm / grid.spacing[:2].max() + 1e-6, *grid.shape[1:]))
+    if times < 2:
+        return grid
+    slices, rows, columns = grid.shape[0], grid.shape[1] // times, grid.shape[2] // times
+    whole = grid.values[:, : rows * times, : columns * times]
+    means = whole.reshape(slices, rows, times, columns, times, 3).mean(axis=(2, 4), dtype=np.float32)
+    matrix = grid.ijk_to_ras.copy()
+    matrix[:3, 3] += matrix[:3, :2].sum(axis=1) * (times - 1) / 2
+    matrix[:3, :2] *= times
+    return replace(grid, values=means, ijk_to_ras=matrix)
+
+
+def _heat(heat: Grid, limits: tuple[float, float], plane: Plane) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return colours (rows, columns, 3) and opacity (rows, columns, 1) of the heat overlay."""
+    value, within = _interpolated(heat, plane)
+    low, high = limits
+    share = np.where(within & np.isfinite(value), (value - low) / (high - low), 0.0).clip(0.0, 1.0)
+    place = np.linspace(0, 1, len(_HEAT))
+    colour = np.stack([np.interp(share, place, _HEAT[:, channel]) for channel in range(3)], axis=-1)
+    return colour.astype(np.float32), np.clip(share * 4, 0, 0.75)[..., None].astype(np.float32)
+
+
 def _shade(subject: Subject, value: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return 0 to 255 from the bottom to the top of the window."""
     low, high = subject.window
@@ -178,6 +222,8 @@ def _enlarged(values: NDArray[Any], times: int) -> NDArray[np.float32]:
 
     if times == 1:
         return values
+    if values.ndim == 3:
+        return np.stack([_enlarged(values[..., channel], times) for channel in range(values.shape[2])], axis=-1)
     rows, columns = values.shape
     picture = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
     return np.asarray(picture.resize((columns * times, rows * times), Image.Resampling.BILINEAR))
@@ -220,11 +266,9 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, int, int]:
 def _interpolated(grid: Grid, plane: Plane) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return values (or colours) between voxels, linearly, and where the grid has the pixel."""
     indices, weights, within = _corner_weights(grid, plane)
+    flat: NDArray[Any] = grid.values.reshape(-1, *grid.values.shape[3:])
     if grid.is_colour:
-        flat = grid.values.reshape(-1, 3)
         weights = [weight[..., None] for weight in weights]
-    else:
-        flat = grid.values.ravel()
     total = np.zeros((*plane.shape, *flat.shape[1:]), dtype=np.float32)
     for index, weight in zip(indices, weights, strict=True):
         total += flat[index] * weight

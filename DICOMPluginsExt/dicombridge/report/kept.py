@@ -2,10 +2,12 @@
 
 ``DICOMBridge.MeasurementGroup`` is JSON::
 
-    {"report": "1.2.3", "groups": {"": {"number": 1, "tracking_identifier": "Lesion 1", ...}}, "regions": [0]}
+    {"report": "1.2.3", "groups": {"": {"number": 1, "tracking_identifier": "Lesion 1", ...}}, "regions": [0],
+     "name": "Lesion 1"}
 
 Keys of ``groups`` are IDs of control points in a list of points, each of which is a group, and ``""`` in a node that
-shows one group. ``regions`` are the numbers of the group's regions that the node shows, from 0.
+shows one group. ``regions`` are the numbers of the group's regions that the node shows, from 0. ``name`` is what the
+node was called when it was loaded.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ __all__ = [
     "GROUP_ROLE",
     "MARKUPS_ROLE",
     "REPORT_ROLE",
+    "SHOWN_ATTRIBUTE",
     "WHOLE_NODE",
     "KeptGroups",
     "group_from_values",
@@ -39,6 +42,8 @@ __all__ = [
 
 GROUP_ATTRIBUTE = "DICOMBridge.MeasurementGroup"
 """Attribute of markups, models and segmentations: the groups that they show, as JSON."""
+SHOWN_ATTRIBUTE = "DICOMBridge.ShownGroups"
+"""Attribute of the table of groups: the numbers of all groups that nodes showed when it was loaded, with blanks."""
 REPORT_ROLE = "DICOMBridge.Report"
 """Node reference role: from markups and all else that shows a report to the report's table of groups."""
 MARKUPS_ROLE = "DICOMBridge.ReportMarkups"
@@ -61,17 +66,21 @@ class KeptGroups:
         By control point ID, or under :data:`WHOLE_NODE`.
     regions
         Numbers of the group's regions that the node shows.
+    name
+        Of the node, as it was given when it was loaded; empty where that is not known.
     """
 
     report: str
     groups: dict[str, Group]
     regions: tuple[int, ...] = (0,)
+    name: str = ""
 
 
 def kept_text(kept: KeptGroups) -> str:
     """Return the text of what a node keeps."""
     groups = {key: group_values(group) for key, group in kept.groups.items()}
-    return json.dumps({"report": kept.report, "groups": groups, "regions": kept.regions}, separators=(",", ":"))
+    values = {"report": kept.report, "groups": groups, "regions": kept.regions, "name": kept.name}
+    return json.dumps(values, separators=(",", ":"))
 
 
 def kept_groups(node: Any) -> KeptGroups | None:
@@ -81,7 +90,8 @@ def kept_groups(node: Any) -> KeptGroups | None:
         if not values:
             return None
         groups = {str(key): group_from_values(one) for key, one in values["groups"].items()}
-        return KeptGroups(str(values["report"]), groups, tuple(int(one) for one in values.get("regions", (0,))))
+        regions = tuple(int(one) for one in values.get("regions", (0,)))
+        return KeptGroups(str(values["report"]), groups, regions, str(values.get("name", "")))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dicombridge.hierarchy import add_series, attributes_of_dataset, node_of_instance
+from dicombridge.hierarchy import add_series, attributes_of_dataset
 from dicombridge.progress import Progress, silent
 from dicombridge.references import instances_needed
-from dicombridge.report.kept import GROUP_ROLE, MARKUPS_ROLE, REPORT_ROLE
-from dicombridge.report.nodes import add_shapes, shapes_of
+from dicombridge.report.kept import GROUP_ROLE, MARKUPS_ROLE, REPORT_ROLE, SHOWN_ATTRIBUTE
+from dicombridge.report.nodes import Shape, add_shapes, shapes_of
 from dicombridge.report.readable import content_columns, outline_of
 from dicombridge.report.reading import Report, read_report
 from dicombridge.report.recognizing import all_references
@@ -85,7 +86,8 @@ def load(
         markups = add_shapes(scene, shapes, uid, loadable.name, most_markups) if shapes else []
         tell(0.8, "Describing")
         nodes = [*documents, *markups]
-        _link(scene, nodes[0], nodes[1:], markups, report)
+        _link(scene, nodes, markups, report)
+        _tell_shown(nodes[0], shapes)
         _arrange(scene, nodes, loadable.name, report, referenced)
         tell(1.0, "Loaded")
     return nodes
@@ -108,16 +110,37 @@ def _add_documents(scene: Any, name: str, report: Report) -> list[Any]:
     return nodes
 
 
-def _link(scene: Any, main: Any, others: list[Any], markups: list[Any], report: Report) -> None:
+def _link(scene: Any, nodes: list[Any], markups: list[Any], report: Report) -> None:
     """Let nodes refer to each other: all to the main table, and it to markups and to what groups refer to."""
-    for node in others:
+    main = nodes[0]
+    for node in nodes[1:]:
         node.SetNodeReferenceID(REPORT_ROLE, main.GetID())
     for node in markups:
         main.AddNodeReferenceID(MARKUPS_ROLE, node.GetID())
-    uids = dict.fromkeys(one.sop_instance_uid for one in all_references(report.groups))
-    linked = [node_of_instance(scene, uid) for uid in uids] if len(uids) < len(report.groups) + 1000 else []
-    for identifier in dict.fromkeys(node.GetID() for node in linked if node is not None):
+    loaded = _ids_by_instance(scene)
+    named = (loaded.get(one.sop_instance_uid) for one in all_references(report.groups))
+    for identifier in dict.fromkeys(one for one in named if one is not None):
         main.AddNodeReferenceID(GROUP_ROLE, identifier)
+
+
+def _ids_by_instance(scene: Any) -> dict[str, str]:
+    """Return SOP Instance UID -> ID of the first node that was loaded from that instance."""
+    hierarchy = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
+    found: dict[str, str] = {}
+    items: list[int] = []
+    if hierarchy is not None:
+        hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), items, True)
+    for item in items:
+        node = hierarchy.GetItemDataNode(item)
+        for uid in hierarchy.GetItemUID(item, "DICOMInstanceUID").split() if node is not None else ():
+            found.setdefault(uid, node.GetID())
+    return found
+
+
+def _tell_shown(main: Any, shapes: Sequence[Shape]) -> None:
+    """Keep which groups nodes show, so that what somebody deleted later is told from what was never shown."""
+    numbers = sorted({group.number for shape in shapes for group in shape.groups})
+    main.SetAttribute(SHOWN_ATTRIBUTE, " ".join(map(str, numbers)))
 
 
 def _arrange(scene: Any, nodes: list[Any], name: str, report: Report, referenced: list[str]) -> None:

@@ -225,7 +225,7 @@ def _label_points(node: Any, groups: Sequence[Group]) -> dict[str, Group]:
 
 def _describe(node: Any, shape: Shape, kept: dict[str, Group], report_uid: str) -> None:
     group = shape.groups[0]
-    node.SetAttribute(GROUP_ATTRIBUTE, kept_text(KeptGroups(report_uid, kept, shape.regions)))
+    node.SetAttribute(GROUP_ATTRIBUTE, kept_text(KeptGroups(report_uid, kept, shape.regions, node.GetName())))
     terminology = terminology_of_group(group)
     if terminology and len(set(map(_saying, shape.groups))) == 1:
         node.SetAttribute(TERMINOLOGY_ATTRIBUTE, plain_text(terminology))

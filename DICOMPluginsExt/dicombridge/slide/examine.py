@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["examine"]
 
+_ALTERNATIVE = 0.45
+"""Below the first choice: of equals, Slicer's browser selects all."""
 _THICKNESS = "a single focal plane is shown 1 mm thick"
 
 
@@ -88,6 +90,7 @@ def _of_slide(levels: Sequence[Level], files: Sequence[str], database: Database)
         name = numbered(files[0], database, f"{description} - {label} ({group[0].size})")
         loadable = first_loadable("SLIDE", files, database, name, _tooltip(group, label))
         loadable.options, loadable.selected = {"level": option}, False
+        loadable.confidence = _ALTERNATIVE
         _complete(loadable, group, database)
         loadables.append((group == best, loadable))
     # Without a level of its own, so that a region given to load is read from the best level for it.
