@@ -280,6 +280,8 @@ class DICOMBridgePlugin(DICOMPlugin):
 
     def _nodes_of_item(self, item_id: int) -> list[Any]:
         """Return what of an item can be exported: its node, or of a folder all nodes below; the best one first."""
+        if not self.kind.exports:
+            return []
         node = application.item_node(item_id)
         if node is not None:
             return [node] if self._exports(node, item_id) else []

@@ -26,6 +26,10 @@ KIND_ATTRIBUTE = "DICOMBridge.Kind"
 """Node attribute: name of the kind that a node was loaded as, which it is exported as again."""
 
 
+WITHOUT_NODES = ("KOS",)
+"""Kinds that options alone can say all of."""
+
+
 def examine(database: Database | None = None, series: str | Iterable[str] | None = None) -> list[Loadable]:
     """Return what can be loaded from a database, images first, the best reading of each series selected.
 
@@ -257,7 +261,7 @@ def export(
     Parameters
     ----------
     nodes
-        A node, or several.
+        A node, or several; none for a key object selection of ``instances``.
     directory
         Where to write; made if it does not exist.
     kind
@@ -281,9 +285,9 @@ def export(
         The nodes cannot be written as asked.
     """
     nodes = [nodes] if hasattr(nodes, "GetClassName") else list(nodes)
-    if not nodes:
+    if not nodes and kind not in WITHOUT_NODES:
         raise ExportError("There is no node to export.")
-    row = _kind_of(kind, nodes[0])
+    row = _kind_of(kind, nodes[0] if nodes else None)
     if not row.exports:
         raise UnsupportedError(f"{row.title} cannot be exported; these can: {_exporting()}.")
     database = default_database() if database is None else database

@@ -8,7 +8,7 @@ corner of the first pixel and 1, 1 its bottom right corner. Image Position (Pati
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,19 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CENTRE_OF_FIRST_PIXEL",
-    "MM_PER_Z_UNIT",
     "ImagePlanes",
     "SlideMatrices",
     "image_reference",
     "overlap",
     "pixels_to_patient",
-    "slide_matrix",
 ]
 
 CENTRE_OF_FIRST_PIXEL = 0.5
 """Column and row, in pixel coordinates."""
-MM_PER_Z_UNIT = 1e-3
-"""Of Z Offset in Slide Coordinate System."""
 
 
 def pixels_to_patient(plane: Plane, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -77,23 +73,6 @@ def overlap(
     return of_plane, (slice(first[0] - row, last[0] - row), slice(first[1] - column, last[1] - column))
 
 
-def slide_matrix(header: Any) -> PixelMatrix:
-    """Return the total pixel matrix of a slide's object, all of its origin in mm.
-
-    Z Offset in Slide Coordinate System is in micrometres, where X and Y are in mm (PS3.3 C.8.12.2.1.1).
-
-    Raises
-    ------
-    GeometryError
-        The header does not say where the pixels lie.
-    """
-    from dicombridge.slide.pixel_matrix import pixel_matrix_of
-
-    matrix = pixel_matrix_of(header)
-    above = float(header.TotalPixelMatrixOriginSequence[0].get("ZOffsetInSlideCoordinateSystem") or 0.0)
-    return replace(matrix, origin=(*matrix.origin[:2], above * MM_PER_Z_UNIT))
-
-
 def image_reference(item: Any) -> tuple[str, str, list[int]]:
     """Return SOP Class UID, SOP Instance UID and frame numbers of an item of a Referenced Image Sequence."""
     numbers = item.get("ReferencedFrameNumber")
@@ -129,14 +108,18 @@ class SlideMatrices:
     ) -> NDArray[np.float64]:
         """Return columns and rows (n, 2) in the matrix of those in a tile, which is named by its frame number.
 
+        An image of one frame need not name it.
+
         Raises
         ------
         MissingReferenceError, GeometryError
             As above, or the slide has no such frame, or it is not said which one.
         """
+        tiles = self._tiles_of(sop_instance_uid)
+        if not frames and len(tiles.rows) == 1:
+            frames = [1]
         if len(frames) != 1:
             raise GeometryError(f"it names {len(frames)} frames of a slide instead of the one in which it lies")
-        tiles = self._tiles_of(sop_instance_uid)
         if not 0 < frames[0] <= len(tiles.rows):
             raise GeometryError(f"the slide has no frame {frames[0]}")
         place = frames[0] - 1
@@ -145,10 +128,11 @@ class SlideMatrices:
     def _slide(self, sop_instance_uid: str) -> tuple[str, PixelMatrix]:
         if sop_instance_uid not in self._known:
             from dicombridge.multiframe import read_header
+            from dicombridge.slide.pixel_matrix import pixel_matrix_of
 
             file = _file_of(self.database, sop_instance_uid)
             try:
-                self._known[sop_instance_uid] = file, slide_matrix(read_header(file))
+                self._known[sop_instance_uid] = file, pixel_matrix_of(read_header(file))
             except UnreadableError as error:
                 raise GeometryError(f"its slide cannot be read ({error})") from error
         return self._known[sop_instance_uid]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,7 +51,10 @@ def add_table(scene: Any, name: str, columns: Sequence[Column]) -> Any:
 
 
 def fill_table(node: Any, columns: Sequence[Column]) -> None:
-    """Replace what a table node has by these columns."""
+    """Replace what a table node has by these columns; of two with one name, the later would replace the earlier."""
+    names = Counter(plain_text(column.name) for column in columns)
+    if len(names) < len(columns):
+        raise ValueError(f"Two columns are named {names.most_common(1)[0][0]!r}.")
     lengths = {len(column.values) for column in columns}
     if len(lengths) > 1:
         raise ValueError(f"Columns of {sorted(lengths)} values do not make a table.")

@@ -18,7 +18,7 @@ from support.annotations import Slide, cell_values, cells_of_model, lps_of_model
 
 import dicombridge
 from dicombridge.annotations.kept import kept_group
-from dicombridge.errors import MissingReferenceError, UnreadableError
+from dicombridge.errors import GeometryError, MissingReferenceError, UnreadableError
 
 
 def load(path: Path, *sources: Path, **options: Any) -> list[Any]:
@@ -156,6 +156,36 @@ def test_coordinates_of_a_frame(sparse: bool, tmp_path: Path) -> None:
     whole = ann.annotations(slide, "2D", [ann.group(1, "POINT", [shapes[0] + corner])])
     (in_matrix,) = load(ann.write(tmp_path / "whole.dcm", whole), tmp_path / "slide")
     np.testing.assert_allclose(lps_of_model(in_frame), lps_of_model(in_matrix), atol=1e-9)
+
+
+@pytest.mark.parametrize(("frame", "message"), [(10**6, "no frame 1000000"), (33, "no frame 33"), (None, "names 0 fr")])
+def test_a_frame_that_is_not_there(frame: int | None, message: str, tmp_path: Path) -> None:
+    """Of 32 tiles."""
+    slide = ann.write_slide(tmp_path / "slide")
+    shapes = [np.array([[3.0, 5.0]], dtype="f4")]
+    dataset = ann.annotations(slide, "2D", [ann.group(1, "POINT", shapes)], pixel_origin_interpretation="FRAME")
+    if frame is not None:
+        dataset.ReferencedImageSequence[0].ReferencedFrameNumber = frame
+    with pytest.raises(GeometryError, match=message):
+        load(ann.write(tmp_path / "frame.dcm", dataset), tmp_path / "slide")
+
+
+def test_a_frame_of_full_tiles_that_have_groups_without_places(tmp_path: Path) -> None:
+    slide = ann.write_slide(tmp_path / "slide", levels=1)
+    slide.first.PerFrameFunctionalGroupsSequence = []
+    for number in range(32):
+        content, item = Dataset(), Dataset()
+        content.DimensionIndexValues = [number // 8 + 1, number % 8 + 1]
+        item.FrameContentSequence = [content]
+        slide.first.PerFrameFunctionalGroupsSequence.append(item)
+    pydicom.dcmwrite(slide.paths[0], slide.first, enforce_file_format=True)
+    shapes = [np.array([[3.0, 5.0]], dtype="f4")]
+    dataset = ann.annotations(slide, "2D", [ann.group(1, "POINT", shapes)], pixel_origin_interpretation="FRAME")
+    dataset.ReferencedImageSequence[0].ReferencedFrameNumber = 11
+    (node,) = load(ann.write(tmp_path / "frame.dcm", dataset), tmp_path / "slide")
+    whole = ann.annotations(slide, "2D", [ann.group(1, "POINT", [shapes[0] + np.array([32, 16], dtype="f4")])])
+    (expected,) = load(ann.write(tmp_path / "whole.dcm", whole), tmp_path / "slide")
+    np.testing.assert_allclose(lps_of_model(node), lps_of_model(expected), atol=1e-9)
 
 
 def test_without_its_slide(tmp_path: Path) -> None:

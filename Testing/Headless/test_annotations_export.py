@@ -373,6 +373,58 @@ def test_new_nodes_join_loaded_ones(slide: Slide, tmp_path: Path) -> None:
     assert groups[-1]["AnnotationGroupLabel"] == "drawn"
 
 
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("way", ["markups", "model", "source"])
+def test_drawn_within_the_thickness_of_a_level(way: str, level: int, tmp_path: Path) -> None:
+    """A level is shown 1 mm thick: what is drawn anywhere in that slice is of its plane."""
+    slide = ann.write_slide(tmp_path / "slide", (0.0, -1.0, 0.0, -1.0, 0.0, 0.0))
+    pixels = np.array([(10, 12), (20, 12), (20, 30)], dtype=float)
+    scene = dicombridge.new_scene()
+    points = on_slide(slide, pixels) + np.array([0, 0, 0.3])
+    with dicombridge.open_folder(tmp_path / "slide") as database:
+        (volume,) = dicombridge.load(tmp_path / "slide", scene=scene, level=level)
+        if way == "model":
+            node = add_model(scene, points, [[0, 1, 2, 0]])
+        else:
+            node = scene.AddNewNodeByClass("vtkMRMLMarkupsClosedCurveNode", "drawn")
+            node.SetCurveTypeToLinear()
+            for x, y, z in points:
+                node.AddControlPointWorld([-x, -y, z])
+        node.SetNodeReferenceID("referenceImageGeometryRef", volume.GetID())
+        source = slide.paths[level] if way == "source" else None
+        (path,) = dicombridge.export(node, tmp_path / "out", "ANN", database, source=source)
+    dataset = hd.ann.annread(path)
+    assert dataset.AnnotationCoordinateType == "2D"
+    assert dataset.ReferencedImageSequence[0].ReferencedSOPInstanceUID == slide.levels[level].SOPInstanceUID
+    (group,) = dataset.get_annotation_groups()
+    from dicombridge.slide.pixel_matrix import pixel_matrix_of
+
+    expected = pixel_matrix_of(slide.levels[level]).to_pixels(points)
+    np.testing.assert_allclose(group.get_graphic_data("2D")[0], expected, atol=1e-5)
+
+
+def test_drawn_beyond_the_thickness_of_a_level(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    slide = ann.write_slide(tmp_path / "slide")
+    scene = dicombridge.new_scene()
+    node = add_model(scene, on_slide(slide, [(10, 12), (20, 12)]) + np.array([0, 0, 3.0]), [[0, 1]])
+    with dicombridge.open_folder(tmp_path / "slide") as database:
+        (volume,) = dicombridge.load(tmp_path / "slide", scene=scene, level=0)
+        node.SetNodeReferenceID("referenceImageGeometryRef", volume.GetID())
+        (path,) = dicombridge.export(node, tmp_path / "out", "ANN", database)
+    assert pydicom.dcmread(path).AnnotationCoordinateType == "3D"
+    assert "away from the plane" in caplog.text
+
+
+@pytest.mark.parametrize("number", [[3, 4], None])
+def test_groups_without_a_number_get_one(number: Any, slide: Slide, tmp_path: Path) -> None:
+    """Those of a damaged object may have several numbers, or none."""
+    dataset = ann.annotations(slide, "2D", ann.every_type("2D")[:3])
+    dataset.AnnotationGroupSequence[1].AnnotationGroupNumber = number
+    loaded = Loaded(ann.write(tmp_path / "ann.dcm", dataset), tmp_path / "slide")
+    found = arrays_of(loaded.export(tmp_path / "out"))
+    assert [one["AnnotationGroupNumber"] for one in found] == [1, 3, 4]
+
+
 def test_a_sheared_ellipse_has_other_axes() -> None:
     from dicombridge.annotations.outlines import axes_of_outlines, outlines_of_axes
 

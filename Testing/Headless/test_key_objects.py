@@ -17,6 +17,7 @@ import dicombridge
 from dicombridge import key_objects
 from dicombridge.errors import ExportError
 from dicombridge.geometry import vtk_matrix
+from dicombridge.kinds import KINDS
 from dicombridge.loadable import Loadable
 
 
@@ -232,6 +233,46 @@ def test_a_loaded_selection_is_written_again(scene: Any, tmp_path: Path) -> None
     assert more.content[0].name.value == "113002"
 
 
+def test_more_frames_of_an_instance_that_is_named(scene: Any, tmp_path: Path) -> None:
+    images = write_multi_frame(tmp_path / "in")
+    (uid,) = images.uids
+    with dicombridge.open_folder(tmp_path / "in") as database:
+        (path,) = key_objects.export([], tmp_path / "1", database, instances=[(uid, [1, 2])])
+        table = key_objects.load(Loadable(files=[str(path)], name="Keys", kind="KOS"), scene, database)[0]
+        more = written(key_objects.export([table], tmp_path / "2", database, instances=[(uid, [2, 5])]))
+        same = written(key_objects.export([table], tmp_path / "3", database, instances=[(uid, [2])]))
+        every = written(key_objects.export([table], tmp_path / "4", database, instances=[uid]))
+    assert named(more) == [(uid, [1, 2]), (uid, [5])]
+    assert named(same) == [(uid, [1, 2])]
+    assert named(every) == [(uid, [1, 2]), (uid, None)]
+
+
+def test_an_item_without_its_reference(scene: Any, tmp_path: Path) -> None:
+    path, images = write_other(tmp_path / "in", "key objects")
+    dataset = pydicom.dcmread(path)
+    (first, second) = [item for item in dataset.ContentSequence if item.ValueType == "IMAGE"]
+    del first.ReferencedSOPSequence
+    second.ReferencedSOPSequence = []
+    dataset.save_as(path)
+    with dicombridge.open_folder(tmp_path / "in") as database:
+        table = key_objects.load(Loadable(files=[str(path)], name="Keys", kind="KOS"), scene, database)[0]
+        (found,) = key_objects.export([table], tmp_path / "1", database, instances=images.uids[1])
+    items = [item for item in pydicom.dcmread(found).ContentSequence if item.ValueType == "IMAGE"]
+    uids = [one.ReferencedSOPInstanceUID for item in items for one in item.ReferencedSOPSequence]
+    assert uids == [images.uids[1]]
+
+
+def test_images_alone_through_the_public_function(tmp_path: Path, images: SeriesOfImages, database: Any) -> None:
+    paths = dicombridge.export([], tmp_path / "out", kind="KOS", instances=images.uids[:2], database=database)
+    assert named(written(paths)) == [(uid, None) for uid in images.uids[:2]]
+    with pytest.raises(ExportError, match="No image is selected"):
+        dicombridge.export([], tmp_path / "no", kind="KOS", database=database)
+    for kind in (None, *(kind.name for kind in KINDS if kind.exports and kind.name != "KOS")):
+        with pytest.raises(ExportError, match="There is no node to export"):
+            dicombridge.export([], tmp_path / "no", kind=kind, database=database)
+    assert not (tmp_path / "no").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -245,6 +286,11 @@ def test_a_loaded_selection_is_written_again(scene: Any, tmp_path: Path) -> None
         ({"instances": "1.2.3.4.5"}, "1.2.3.4.5 is not in the database"),
         ({"instances": "../x"}, "is none"),
         ({"frames": [1]}, "frames are those of one instance"),
+        ({"instances": 5}, "instances are SOP Instance UIDs, or pairs of UID and frames; 5 is neither"),
+        ({"instances": [5]}, "instances are SOP Instance UIDs, or pairs of UID and frames; 5 is neither"),
+        ({"instances": [("1.2", 1, 2)]}, "is neither"),
+        ({"title": 5}, "title is a code: value.*, not 5"),
+        ({"title": "113001", "reason": 3}, "reason is a code: value.*, not 3"),
         ({"ContentSequence": []}, "cannot be an option"),
         ({"nonsense": 1}, "Unknown option nonsense"),
     ],

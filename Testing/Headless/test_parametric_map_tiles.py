@@ -113,11 +113,24 @@ def test_a_region(tmp_path: Path, scene: Any) -> None:
         dicombridge.load(path, scene=scene, region=(0, 0, 1, 1))
 
 
-def test_a_region_without_tiles(tmp_path: Path, scene: Any) -> None:
+def test_planes_of_unknown_distance(tmp_path: Path, scene: Any, caplog: pytest.LogCaptureFixture) -> None:
+    dataset = map_by_hand(
+        values("float32", 3), organization="TILED_FULL", orientation=UPRIGHT, heights_um=(0.0, 1.5, 3.0)
+    )
+    del dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices
+    (node,) = dicombridge.load(write(dataset, tmp_path, "map.dcm"), scene=scene)
+    np.testing.assert_allclose(lps_of(node)[:3, 2], [0, 0, 0.001], atol=1e-12)
+    assert "distance of its focal planes is not known; 1 um was taken" in caplog.text
+
+
+def test_a_region_without_tiles(tmp_path: Path, scene: Any, caplog: pytest.LogCaptureFixture) -> None:
     dataset = map_by_hand(values("float32"), orientation=UPRIGHT, keep=lambda row, column: row > 0)
     path = write(dataset, tmp_path, "map.dcm")
-    with pytest.raises(GeometryError, match="no tile of it lies in the region"):
-        dicombridge.load(path, scene=scene, region=(*ORIGIN, 0.001, 0.001))
+    (node,) = dicombridge.load(path, scene=scene, region=(*ORIGIN, 0.001, 0.001))
+    assert voxels(node).shape == (1, 3, 5)
+    assert np.isnan(voxels(node)).all()
+    np.testing.assert_allclose(lps_of(node)[:3, 3], [*ORIGIN, 0.0], atol=1e-12)
+    assert "No tile of it lies in the region" in caplog.text
 
 
 def test_few_tiles_of_many_gigapixels(tmp_path: Path, scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -342,7 +342,7 @@ def test_new_names(scene: Any) -> None:
     assert labels(contents_of([plain, viewer], None)) == ["Lesion 1", of_viewer.tracking_identifier]
     plain.SetName("Target")
     viewer.SetName("Spot 7 of the liver, a new spot")
-    assert contents_of([viewer], None).groups[0].comment == "spot"
+    assert contents_of([viewer], None).groups[0].comment == "Spot 7 of the liver, a new spot"
     viewer.SetName("Target 2")
     contents = contents_of([plain, viewer], None)
     assert labels(contents) == ["Target", of_viewer.tracking_identifier]

@@ -299,6 +299,7 @@ def test_segments_of_a_statistics_table(scene: Any, segmented: Any, tmp_path: Pa
         ({"ContentSequence": []}, "ContentSequence cannot be an option"),
         ({"Modality": "CT"}, "Modality cannot be an option"),
         ({"source": "1.2.3.4.5"}, "1.2.3.4.5"),
+        ({"source": 5}, "source is a Series Instance UID, .* not 5"),
         ({"PatientBirthDate": "yesterday"}, "PatientBirthDate cannot be"),
     ],
 )

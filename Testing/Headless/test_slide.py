@@ -22,8 +22,10 @@ from support.slides import array_of, expected_point, in_scene
 
 import dicombridge
 from dicombridge import shadow
-from dicombridge.errors import UnreadableError, UnsupportedError
+from dicombridge.errors import GeometryError, UnreadableError, UnsupportedError
 from dicombridge.slide import choice
+from dicombridge.slide.levels import read_levels
+from dicombridge.slide.pixel_matrix import pixel_matrix_of
 
 LEVEL = slides.Level(rows=280, columns=400, tile=(64, 64))
 PHOTOGRAPH = "1.2.840.10008.5.1.4.1.1.77.1.4"
@@ -68,12 +70,12 @@ def level_of(number: int) -> slides.Level:
 def test_what_is_offered(pyramid: Path) -> None:
     found = examined(pyramid)
     assert [one.name for one in found] == [
-        "3: Slide - level 0 (400 x 280, 0.5 um)",
-        "3: Slide - level 0 (400 x 280, 0.5 um)",
-        "3: Slide - level 1 (200 x 140, 1 um)",
-        "3: Slide - level 2 (100 x 70, 2 um)",
-        "3: Slide - overview (60 x 40, 0.5 mm)",
-        "3: Slide - label (30 x 20, 0.5 mm)",
+        "3: Slide 1 - level 0 (400 x 280, 0.5 um)",
+        "3: Slide 1 - level 0 (400 x 280, 0.5 um)",
+        "3: Slide 1 - level 1 (200 x 140, 1 um)",
+        "3: Slide 1 - level 2 (100 x 70, 2 um)",
+        "3: Slide 1 - overview (60 x 40, 0.5 mm)",
+        "3: Slide 1 - label (30 x 20, 0.5 mm)",
     ]
     assert [one.selected for one in found] == [True, False, False, False, False, False]
     assert [one.options for one in found] == [{}, *({"level": level} for level in (0, 1, 2, "overview", "label"))]
@@ -85,7 +87,7 @@ def test_what_is_offered(pyramid: Path) -> None:
 def test_the_budget_chooses_the_level(pyramid: Path, monkeypatch: pytest.MonkeyPatch, scene: Any) -> None:
     monkeypatch.setattr(choice, "MOST_BYTES", 100 * 70 * 3)
     found = examined(pyramid)
-    assert found[0].name.startswith("3: Slide - level 2")
+    assert found[0].name.startswith("3: Slide 1 - level 2")
     assert "MB" in found[1].warning
     assert array_of(load(pyramid, scene)[0]).shape == (1, 70, 100, 3)
     with pytest.raises(UnsupportedError, match=r"level0\.dcm.*give a region"):
@@ -100,6 +102,31 @@ def test_nothing_fits(pyramid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = examined(pyramid)
     assert found[0].selected
     assert "give a region" in found[0].warning
+
+
+def test_only_the_overview_fits(
+    pyramid: Path, monkeypatch: pytest.MonkeyPatch, scene: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a region, that is loaded, and said; with a region, it is never what was meant."""
+    monkeypatch.setattr(choice, "MOST_BYTES", 40 * 60 * 3)
+    first = examined(pyramid)[0]
+    assert first.name == "3: Slide 1 - overview (60 x 40, 0.5 mm)"
+    assert "No level of the slide fits" in first.warning
+    with caplog.at_level(logging.WARNING):
+        assert array_of(load(pyramid, scene)[0]).shape[1] == 40
+    assert "the overview was taken" in caplog.text
+    with pytest.raises(UnsupportedError, match=r"even the smallest level .* than the 0\.00687 MB .* smaller region"):
+        load(pyramid, scene, region=(9.8, 19.8, 5.0, 5.0))
+
+
+def test_names_of_slides_without_a_description(tmp_path: Path) -> None:
+    for number in (1, 2):
+        path = tmp_path / f"{number}.dcm"
+        slides.write_level(path, LEVEL, slides.Series())
+        changed(path, ContainerIdentifier=f"A-{number}")
+    assert sorted(one.name for one in examined(tmp_path)) == [
+        f"3: Slide A-{number} - level 0 (400 x 280, 0.5 um)" for number in (1, 2)
+    ]
 
 
 @pytest.mark.parametrize("names", [("label.dcm",), ("overview.dcm", "label.dcm")])
@@ -173,6 +200,41 @@ def test_by_name(name: str, pyramid: Path, scene: Any) -> None:
 def test_no_such_level(level: Any, pyramid: Path, scene: Any) -> None:
     with pytest.raises(UnsupportedError, match=r"levels 0 to 2, overview, label"):
         load(pyramid, scene, level=level)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("level", 0.0), ("level", [0]), ("level", True), ("level", np.array([0, 1])), ("focal_planes", 0),
+        ("focal_planes", ["a"]), ("focal_planes", "01"), ("focal_planes", [0.5]), ("focal_planes", []),
+        ("optical_path", 1),
+    ],
+)  # fmt: skip
+def test_wrong_options(option: str, value: Any, pyramid: Path, scene: Any) -> None:
+    with pytest.raises(UnsupportedError, match=f"option {option} is"):
+        load(pyramid, scene, **{option: value})
+
+
+def test_options_of_numpy(pyramid: Path, scene: Any) -> None:
+    (node,) = load(pyramid, scene, level=np.int64(2), focal_planes=np.array([0]))
+    assert array_of(node).shape == (1, 70, 100, 3)
+
+
+def test_names_of_nodes(pyramid: Path, scene: Any) -> None:
+    """After what was read, not after the loadable."""
+    with opened(pyramid) as database:
+        first = dicombridge.examine(database)[0]
+        for options, name in (
+            ({}, "level 0 (400 x 280, 0.5 um)"),
+            ({"level": 2}, "level 2 (100 x 70, 2 um)"),
+            ({"level": "label"}, "label (30 x 20, 0.5 mm)"),
+            ({"level": 1, "region": (9.99, 19.98, 0.005, 0.005)}, "level 1 (200 x 140, 1 um) - region"),
+        ):
+            (node,) = dicombridge.load(first, scene=scene, database=database, **options)
+            assert node.GetName() == f"3: Slide 1 - {name}"
+        first.name = "mine"
+        (node,) = dicombridge.load(first, scene=scene, database=database, level=2)
+        assert node.GetName() == "mine - level 2 (100 x 70, 2 um)"
 
 
 def test_what_a_node_remembers(pyramid: Path, scene: Any) -> None:
@@ -283,6 +345,17 @@ def test_what_the_header_lacks_is_guessed(tmp_path: Path, scene: Any, caplog: py
     np.testing.assert_allclose(in_scene(node, 0, 0), (0, 0, 0), atol=1e-12)
 
 
+def test_what_places_pixels(tmp_path: Path, scene: Any) -> None:
+    """Heights are micrometres in the header, mm in the matrix; an unknown size is no size."""
+    (path,) = slides.write_level(tmp_path / "a.dcm", replace(LEVEL, origin=(10.0, 20.0, 125.0)))
+    ((level,), _) = read_levels([str(path)])
+    assert level.matrix.origin == (10.0, 20.0, 0.125)
+    assert level.matrix == pixel_matrix_of(pydicom.dcmread(path))
+    changed(path, TotalPixelMatrixRows=0)
+    with pytest.raises(GeometryError, match="lacks size of its total pixel matrix"):
+        load(tmp_path, scene)
+
+
 # --- Photographs and the like --------------------------------------------------------------------------------------
 
 
@@ -309,6 +382,18 @@ def test_photographs(tmp_path: Path, scene: Any) -> None:
     assert len(nodes) == 2
     np.testing.assert_array_equal(array_of(nodes[0])[0], level.pixels())
     assert nodes[0].GetSpacing() == (1.0, 1.0, 1.0)
+
+
+def test_photographs_beside_a_slide(pyramid: Path, scene: Any) -> None:
+    """What is said of levels and regions is not meant for them."""
+    write_photograph(pyramid / "photograph.dcm", slides.Series(description="Skin"))
+    found = load(pyramid, scene, level=2, region=(9.99, 19.98, 0.02, 0.02))
+    assert sorted(node.GetName() for node in found) == [
+        "3: Skin",
+        "3: Slide 1 - level 2 (100 x 70, 2 um) - region",
+    ]
+    shapes = {node.GetName(): array_of(node).shape[1:3] for node in found}
+    assert shapes["3: Skin"] == (30, 50)
 
 
 def test_a_photograph_with_spacing(tmp_path: Path, scene: Any) -> None:

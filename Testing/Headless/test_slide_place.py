@@ -21,6 +21,7 @@ from support.volumes import lps_of_volume, vtk_matrix
 import dicombridge
 from dicombridge import slide
 from dicombridge.errors import GeometryError, MissingReferenceError, UnsupportedError
+from dicombridge.slide import tiling
 
 LEVEL = slides.Level(rows=280, columns=400, tile=(64, 64))
 
@@ -165,6 +166,7 @@ def test_fluorescence(sparse: bool, tmp_path: Path, scene: Any) -> None:
     for wanted in ("b", "Cy5"):
         (node,) = load(tmp_path, scene, optical_path=wanted)
         np.testing.assert_array_equal(array_of(node)[0], level.pixels(path=1))
+        assert node.GetName().endswith("um) - Cy5")
     with pytest.raises(UnsupportedError, match="'a', 'b'"):
         load(tmp_path, scene, optical_path="c")
 
@@ -175,8 +177,106 @@ def test_paths_in_instances_of_their_own(tmp_path: Path, scene: Any) -> None:
     for number, path in enumerate((("a", "DAPI"), ("b", "Cy5"))):
         level = replace(LEVEL, samples=1, paths=(path,), instance=number + 1)
         slides.write_level(tmp_path / f"{number}.dcm", level, series)
-    assert len(examined(tmp_path)) == 1
+    (loadable,) = examined(tmp_path)
+    assert "2 optical paths" in loadable.tooltip
+    assert "focal planes" not in loadable.tooltip
     assert len(load(tmp_path, scene)) == 2
+    (node,) = load(tmp_path, scene, optical_path="b")
+    assert node.GetName().endswith(" - Cy5")
+
+
+def test_levels_without_the_path_are_left_out(tmp_path: Path, scene: Any) -> None:
+    series = slides.Series()
+    for number, path in enumerate(("a", "b")):
+        level = replace(slides.smaller(LEVEL, number + 1), paths=((path, ""),), instance=number + 1)
+        slides.write_level(tmp_path / f"{number}.dcm", level, series)
+    (node,) = load(tmp_path, scene, optical_path="b")
+    assert array_of(node).shape[1:3] == (140, 200)
+    with pytest.raises(UnsupportedError, match="no optical path 'b'; there are: 'a'"):
+        load(tmp_path, scene, optical_path="b", level=0)
+    with pytest.raises(UnsupportedError, match="no optical path 'c'; there are: 'a', 'b'"):
+        load(tmp_path, scene, optical_path="c")
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("name", ["usual", "upright"])
+def test_focal_planes_in_instances_of_their_own(name: str, sparse: bool, tmp_path: Path, scene: Any) -> None:
+    """They are slices of one volume."""
+    series, heights, written = slides.Series(), (4.0, 2.0, 6.0), []
+    for number, height in enumerate(heights):
+        level = replace(
+            LEVEL, samples=1, planes=(height,), sparse=sparse, orientation=ORIENTATIONS[name],
+            origin=(10.0, 20.0, height), instance=number + 1,
+        )  # fmt: skip
+        pixels = replace(level, planes=heights).pixels(plane=number)
+        (path,) = slides.write_level(tmp_path / f"{number}.dcm", level, series)
+        dataset = pydicom.dcmread(path)
+        slides.set_frames(dataset, level, [part.tobytes() for part in tiles_of_image(level, pixels)])
+        slides.save(dataset, path)
+        written.append((pixels, str(dataset.SOPInstanceUID)))
+    (loadable,) = examined(tmp_path)
+    assert "3 focal planes as slices" in loadable.tooltip
+    assert "optical paths" not in loadable.tooltip
+    (node,) = load(tmp_path, scene)
+    order = (1, 0, 2) if name == "upright" else (2, 0, 1)
+    np.testing.assert_array_equal(array_of(node), [written[number][0] for number in order])
+    for slice_, number in enumerate(order):
+        assert in_scene(node, 5, 7, slice_)[2] == pytest.approx(heights[number] / 1000)
+    assert set(node.GetAttribute("DICOM.instanceUIDs").split()) == {uid for _, uid in written}
+    (highest,) = load(tmp_path, scene, focal_planes=[2])
+    np.testing.assert_array_equal(array_of(highest), [written[2][0]])
+    with pytest.raises(UnsupportedError, match="focal planes 0 to 2"):
+        load(tmp_path, scene, focal_planes=[3])
+
+
+def tiles_of_image(level: slides.Level, image: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yield the tiles of an image of one channel, in the order of TILED_FULL."""
+    (down, across), (height, width) = level.grid, level.tile
+    padded = np.pad(image, [(0, down * height - level.rows), (0, across * width - level.columns)])
+    for row, column in product(range(0, down * height, height), range(0, across * width, width)):
+        yield padded[row : row + height, column : column + width]
+
+
+def test_scan_areas_are_images_of_their_own(tmp_path: Path, scene: Any) -> None:
+    """Of the same size, but elsewhere on the slide: a region is read from that which it touches."""
+    series = slides.Series()
+    for number, x in enumerate((10.0, 30.0)):
+        level = replace(LEVEL, origin=(x, 20.0), instance=number + 1)
+        slides.write_level(tmp_path / f"{number}.dcm", level, series)
+    assert [one.options for one in examined(tmp_path)] == [{}, {"level": 0}, {"level": 1}]
+    assert len(load(tmp_path, scene)) == 1
+    for x in (10.0, 30.0):
+        (node,) = load(tmp_path, scene, region=(x - 0.02, 19.98, 0.01, 0.01))
+        assert in_scene(node, 0, 0)[0] == pytest.approx(x - 0.01, abs=0.001)
+    with pytest.raises(GeometryError, match="outside of the image"):
+        load(tmp_path, scene, region=(20.0, 19.98, 0.01, 0.01))
+
+
+def test_pyramids_are_told_apart(tmp_path: Path, scene: Any) -> None:
+    series = slides.Series()
+    for number in range(2):
+        (path,) = slides.write_level(tmp_path / f"{number}.dcm", replace(LEVEL, instance=number + 1), series)
+        dataset = pydicom.dcmread(path)
+        dataset.PyramidUID = f"1.2.{number}"
+        slides.save(dataset, path)
+    assert [one.options for one in examined(tmp_path)] == [{}, {"level": 0}, {"level": 1}]
+
+
+@pytest.mark.parametrize("name", ["usual", "upright"])
+def test_focal_planes_of_unknown_distance(name: str, tmp_path: Path, scene: Any) -> None:
+    """Of TILED_FULL: in the same direction as where the header says the distance."""
+    level = replace(LEVEL, planes=(0.0, 1.0, 2.0), orientation=ORIENTATIONS[name])
+    (path,) = slides.write_level(tmp_path / "a.dcm", level)
+    (stated,) = load(tmp_path, scene)
+    assert stated.GetAttribute("DICOMBridge.Warning") is None
+    dataset = pydicom.dcmread(path)
+    del dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices
+    slides.save(dataset, path)
+    (guessed,) = load(tmp_path, scene)
+    assert "focal planes is not known; 1 um" in guessed.GetAttribute("DICOMBridge.Warning")
+    assert tiling.UNKNOWN_STEP_MM == 1e-3
+    np.testing.assert_array_equal(array_of(guessed), array_of(stated))
+    np.testing.assert_allclose(lps_of_volume(guessed), lps_of_volume(stated), atol=1e-12)
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -237,7 +337,23 @@ def test_refine(kind: str, pyramid: Path, scene: Any) -> None:
     row, column, rows, columns = map(int, fine.GetAttribute("DICOMBridge.SlideRegion").split())
     assert (row, column, rows, columns) == (90, 180, 21, 41)
     np.testing.assert_array_equal(array_of(fine)[0], LEVEL.pixels()[row : row + rows, column : column + columns])
-    assert fine.GetName().endswith("here")
+    assert fine.GetName() == "3: Slide 1 - level 0 (400 x 280, 0.5 um) - region - here"
+
+
+def test_refine_from_another_optical_path(tmp_path: Path, scene: Any) -> None:
+    """An overview is of a camera of its own; levels that have the path of the coarser image give that alone."""
+    series = slides.Series()
+    fluorescence = replace(LEVEL, samples=1, paths=(("a", "DAPI"), ("b", "Cy5")))
+    slides.write_level(tmp_path / "level.dcm", fluorescence, series)
+    overview = replace(LEVEL, rows=70, columns=100, spacing=(0.002, 0.001), paths=(("x", ""),), flavour="OVERVIEW")
+    slides.write_level(tmp_path / "overview.dcm", overview, series)
+    (coarse,) = load(tmp_path, scene, level="overview")
+    roi = markup_around(scene, "ROI", np.array(expected_point(LEVEL, 100, 200)), 0.01)
+    with opened(tmp_path) as database:
+        found = slide.refine(coarse, roi, database)
+        assert [node.GetAttribute("DICOMBridge.OpticalPath") for node in found] == ["a", "b"]
+        (again,) = slide.refine(found[1], roi, database, level=0)
+        assert again.GetAttribute("DICOMBridge.OpticalPath") == "b"
 
 
 def test_refine_by_files_and_level(pyramid: Path, scene: Any) -> None:

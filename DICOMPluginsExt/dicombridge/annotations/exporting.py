@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydicom.dataset import Dataset
 
 from dicombridge.annotations.contents import GroupOptions, NewGroup, new_group
@@ -14,8 +15,9 @@ from dicombridge.annotations.drawn import DRAWN_TYPES, Drawn, drawn_of, merged
 from dicombridge.annotations.items import group_item
 from dicombridge.annotations.kept import kept_group
 from dicombridge.annotations.placement import Plane
-from dicombridge.annotations.slides import Slide, find_slide
+from dicombridge.annotations.slides import Slide, find_slide, shown_on
 from dicombridge.errors import ExportError
+from dicombridge.geometry import volume_geometry
 from dicombridge.output.files import Job, write_file, write_together
 from dicombridge.output.header import (
     NewObject,
@@ -45,6 +47,8 @@ MICROSCOPY_BULK_SIMPLE_ANNOTATIONS = "1.2.840.10008.5.1.4.1.1.91.1"
 COORDINATES = ("2D", "3D")
 OUT_OF_PLANE = 0.5
 """Widths of a pixel that a point may be from the plane of the slide and still be one of its pixels."""
+SAME_EDGE = 1e-6
+"""Part of half a slice by which a point may be beyond its edge."""
 OWN_OPTIONS = (
     "algorithm_name",
     "algorithm_version",
@@ -206,11 +210,11 @@ def _job(
 def _groups(drawn: Sequence[Drawn], plane: Plane | None, options: GroupOptions, warnings: list[str]) -> list[NewGroup]:
     """Return groups in the order of their numbers; those that are new, or double, get the next ones."""
     groups = [new_group(one, plane, options, warnings) for one in drawn]
-    groups.sort(key=lambda one: int(one.item.AnnotationGroupNumber) or 1 << 31)
+    groups.sort(key=lambda one: _number(one.item) or 1 << 31)
     taken: set[int] = set()
     uids: set[str] = set()
     for group in groups:
-        number = int(group.item.AnnotationGroupNumber)
+        number = _number(group.item)
         if not number or number in taken:
             group.item.AnnotationGroupNumber = number = max(taken, default=0) + 1
         taken.add(number)
@@ -220,6 +224,12 @@ def _groups(drawn: Sequence[Drawn], plane: Plane | None, options: GroupOptions, 
             group.item.AnnotationGroupUID = generate_uid()
         uids.add(str(group.item.AnnotationGroupUID))
     return groups
+
+
+def _number(item: Dataset) -> int:
+    """Return the number of a group, 0 where it has none; damaged ones may have several."""
+    value = item.get("AnnotationGroupNumber")
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _plane(
@@ -236,7 +246,7 @@ def _plane(
     reason = ""
     if frame and of_slide and frame != of_slide:
         reason = "its registration leads into another frame of reference than that of the slide image"
-    farthest = max(slide.plane.distance_in_pixels(one.points) for one in drawn)
+    farthest = max(_distance(one, slide.plane, slide.volume or shown_on(one.node)) for one in drawn)
     if not reason and farthest > OUT_OF_PLANE:
         reason = f"a point is {farthest:.3g} widths of a pixel away from the plane of the slide image"
     if not reason:
@@ -248,6 +258,23 @@ def _plane(
         raise ExportError(f"{node.GetName()!r} cannot be written in 2D coordinates: {reason}.")
     warnings.append(f"{node.GetName()!r}: {reason}; it was projected along the normal.")
     return slide.plane
+
+
+def _distance(drawn: Drawn, plane: Plane, volume: Any) -> float:
+    """Return how far a point is from the plane of the slide, in widths of a pixel.
+
+    A volume of one focal plane is shown as thick as the glass (1 mm): what is drawn anywhere in it is of that plane.
+    """
+    points = drawn.points
+    if drawn.kept is None and volume is not None and volume.GetImageData() is not None and len(points):
+        shown = volume_geometry(volume)
+        affine = np.asarray(shown.affine, dtype=float)
+        across = affine[:3, 0]
+        length = float(np.linalg.norm(across))
+        apart = np.abs((points - affine[:3, 3]) @ (across / length))
+        if int(shown.spatial_shape[0]) == 1 and float(apart.max()) <= length / 2 * (1 + SAME_EDGE):
+            points = plane.matrix.to_slide(plane.matrix.to_pixels(points))
+    return plane.distance_in_pixels(points)
 
 
 # --- The dataset -----------------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dicombridge.errors import GeometryError, MissingReferenceError
-from dicombridge.slide.pixel_matrix import HALF, PixelMatrix, pixel_matrix_of
+from dicombridge.errors import MissingReferenceError
+from dicombridge.slide.pixel_matrix import HALF, PixelMatrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from dicombridge.database import Database
 
 __all__ = ["Plane", "affine_to_slide", "plane_from_values", "plane_of_image", "plane_values", "referenced_image"]
-
-PLANE_POSITION = 0x0048021A
-COLUMN_POSITION = 0x0048021E
-ROW_POSITION = 0x0048021F
 
 
 @dataclass(frozen=True)
@@ -93,9 +89,9 @@ def plane_of_image(header: Any, database: Database | None) -> Plane:
     MissingReferenceError
         The image is not in the database.
     GeometryError
-        The image does not say where it lies.
+        The image does not say where it lies, or has no such frame.
     """
-    from dicombridge.multiframe import read_header
+    from dicombridge.placing import SlideMatrices
 
     sop_class, uid, frame = referenced_image(header)
     file = database.fileForInstance(uid) if database is not None and uid else ""
@@ -104,30 +100,13 @@ def plane_of_image(header: Any, database: Database | None) -> Plane:
             f"its annotations are pixel coordinates of the slide image {uid or 'that it does not name'}, which is not "
             "in the database; without it nobody knows where they lie. Add the slide to the database and load again."
         )
-    matrix = pixel_matrix_of(read_header(file))
+    slides = SlideMatrices(database)
+    matrix = slides.matrix(uid)
     plane = Plane(matrix, sop_class, uid)
     if str(header.get("PixelOriginInterpretation") or "").strip() != "FRAME":
         return plane
-    frame = frame or 1
-    return Plane(matrix, sop_class, uid, _corner_of_frame(file, matrix, frame), frame)
-
-
-def _corner_of_frame(file: str, matrix: PixelMatrix, frame: int) -> tuple[float, float]:
-    """Return column and row of a frame's corner: as it says itself, else as tiles follow each other (C.7.6.17.3)."""
-    from dicombridge.multiframe import open_multiframe
-
-    with open_multiframe(file, pixels=False) as opened:
-        if opened.table.frames:
-            places = [opened.table.column(PLANE_POSITION, 0, tag) for tag in (COLUMN_POSITION, ROW_POSITION)]
-            values = [one[frame - 1] if len(one) >= frame else None for one in places]
-            numbers = [int.from_bytes(one[:4], "little", signed=True) - 1.0 for one in values if one]
-            if len(numbers) != 2:
-                raise GeometryError(f"the slide image does not say where its frame {frame} lies")
-            return numbers[0], numbers[1]
-    tiles_in_row = -(-matrix.columns // matrix.tile_columns)
-    tiles = tiles_in_row * -(-matrix.rows // matrix.tile_rows)
-    row, column = divmod((frame - 1) % tiles, tiles_in_row)
-    return float(column * matrix.tile_columns), float(row * matrix.tile_rows)
+    ((column, row),) = slides.in_matrix(uid, [frame] if frame else [], np.zeros((1, 2)))
+    return Plane(matrix, sop_class, uid, (float(column), float(row)), frame or 1)
 
 
 def plane_values(plane: Plane) -> dict[str, Any]:

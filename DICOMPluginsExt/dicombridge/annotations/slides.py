@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dicombridge.database import Database
 
-__all__ = ["Slide", "find_slide"]
+__all__ = ["Slide", "find_slide", "shown_on"]
 
 REFERENCE_ROLE = "referenceImageGeometryRef"
 
@@ -79,12 +79,16 @@ def find_slide(node: Any, kept: KeptGroup | None, database: Database | None, sou
         uids = [kept.plane.sop_instance_uid] if kept.plane is not None else []
         _look_up(slide, [*uids, *(one.sop_instance_uid for one in slide.references)], database)
     else:
-        volume = reference_volume(node) if node.IsA("vtkMRMLMarkupsNode") else node.GetNodeReference(REFERENCE_ROLE)
-        slide.volume = volume
-        if volume is not None:
-            _use(slide, _of_volume(volume, database))
+        slide.volume = shown_on(node)
+        if slide.volume is not None:
+            _use(slide, _of_volume(slide.volume, database))
     _name(slide)
     return slide
+
+
+def shown_on(node: Any) -> Any:
+    """Return the volume that a node was drawn on, None where it says none."""
+    return reference_volume(node) if node.IsA("vtkMRMLMarkupsNode") else node.GetNodeReference(REFERENCE_ROLE)
 
 
 def _called(source: Any) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import generate_uid
 
 from dicombridge.codes import Code, code_from_sequence
@@ -155,9 +156,10 @@ def _document(nodes: Sequence[Any], database: Database | None, own: Mapping[str,
     rest = nodes[1:] if kept is not None else nodes
     selection = select(rest, database, own if first else {})
     before = list(kept.get("ContentSequence") or ()) if kept is not None else []
-    references = [deepcopy(item) for item in before if item.get("ValueType") in _REFERENCES]
-    named = {item.ReferencedSOPSequence[0].get("ReferencedSOPInstanceUID") for item in references}
-    references += [_item(one, database) for one in selection.instances if one.sop_instance_uid not in named]
+    # What names nothing is not valid, and says nothing.
+    references = [deepcopy(one) for one in before if one.get("ValueType") in _REFERENCES and _names_something(one)]
+    selection.instances = [new for one in selection.instances if (new := _not_named(one, references)) is not None]
+    references += [_item(one, database) for one in selection.instances]
     if not references:
         raise ExportError("No image is selected: give a volume that was loaded from DICOM, or instances.")
     root = _root(kept, [item for item in before if item.get("ValueType") not in _REFERENCES], own)
@@ -166,6 +168,25 @@ def _document(nodes: Sequence[Any], database: Database | None, own: Mapping[str,
     if kept is not None:
         selection.name = selection.name or str(kept.get("SeriesDescription") or "")
     return _Document(root, selection, known, kept)
+
+
+def _names_something(item: Dataset) -> bool:
+    return any(one.get("ReferencedSOPInstanceUID") for one in item.get("ReferencedSOPSequence") or ())
+
+
+def _not_named(one: InstanceReference, references: Sequence[Dataset]) -> InstanceReference | None:
+    """Return what a document does not name of an instance yet: all, or some of its frames; None where it names all."""
+    frames: set[int] = set()
+    for item in references:
+        for named in item.get("ReferencedSOPSequence") or ():
+            if named.get("ReferencedSOPInstanceUID") != one.sop_instance_uid:
+                continue
+            numbers = named.get("ReferencedFrameNumber")
+            if numbers in (None, ""):
+                return None
+            frames.update(map(int, numbers if isinstance(numbers, Sequence | MultiValue) else [numbers]))
+    new = tuple(number for number in one.frames if number not in frames)
+    return replace(one, frames=new) if new or not one.frames else None
 
 
 def _root(kept: Dataset | None, before: Sequence[Dataset], own: Mapping[str, Any]) -> Dataset:

@@ -133,10 +133,14 @@ def _reference(uid: str, header: Dataset) -> Reference:
 def _given(own: Mapping[str, Any]) -> list[tuple[str, tuple[int, ...]]]:
     """Return instances that a caller names: UIDs in a list or a text, or pairs of UID and frames."""
     value = own.get("instances")
+    if value is not None and not isinstance(value, Iterable):
+        raise ExportError(f"instances are SOP Instance UIDs, or pairs of UID and frames; {value!r} is neither.")
     listed = value.replace(",", " ").split() if isinstance(value, str) else list(value or ())
     found = []
     for one in listed:
-        uid, frames = (one, own.get("frames")) if isinstance(one, str) else one
+        if not isinstance(one, str) and (not isinstance(one, Sequence) or len(one) != 2):
+            raise ExportError(f"instances are SOP Instance UIDs, or pairs of UID and frames; {one!r} is neither.")
+        uid, frames = (one, own.get("frames")) if isinstance(one, str) else (one[0], one[1])
         numbers = slice_numbers(frames) or []
         if not _UID.fullmatch(str(uid)):
             raise ExportError(f"instances are SOP Instance UIDs; {uid!r} is none.")

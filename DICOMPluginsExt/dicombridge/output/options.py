@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from dicombridge.codes import Code, code_from_entry
@@ -31,6 +32,8 @@ def code_option(value: Any, name: str, scheme: str = "") -> Code | None:
         return code_from_entry(value)
     if hasattr(value, "scheme_designator"):
         return Code(value.value, value.scheme_designator, value.meaning)
+    if not isinstance(value, str | Sequence):
+        raise ExportError(f"{name} is a code: value^scheme^meaning, not {value!r}.")
     parts = [part.strip() for part in value.split("^")] if isinstance(value, str) else [str(part) for part in value]
     if len(parts) == 1 and scheme:
         parts = [parts[0], scheme, parts[0]]

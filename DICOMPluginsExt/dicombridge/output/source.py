@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,10 +36,13 @@ __all__ = [
     "frame_of_reference",
     "instances_to_name",
     "known_attributes",
+    "shows",
     "slice_sources",
 ]
 
 REFERENCE_ROLE = "referenceImageGeometryRef"
+_NO_LEVELS = frozenset({"LABEL", "OVERVIEW", "THUMBNAIL", "LOCALIZER"})
+"""Image Types of a slide's images that are no levels of its pyramid."""
 
 
 @dataclass
@@ -65,7 +69,7 @@ class Source:
         Why there is no grid.
     slides
         Whole slide images (levels) of the same series, which have no grid but a total pixel matrix: those that the
-        node names first.
+        node names first, and last what is no level of the pyramid.
     """
 
     header: Any = None
@@ -98,6 +102,13 @@ class SlideImage:
 
     header: Any
     path: str
+
+    @property
+    def is_level(self) -> bool:
+        """Whether it is a level of the pyramid, not the label or an overview (Image Type, PS3.3 C.8.12.4.1.1)."""
+        image_type = self.header.get("ImageType") or ()
+        values = [image_type] if isinstance(image_type, str) else image_type
+        return not _NO_LEVELS.intersection(str(value).upper() for value in values)
 
 
 def find_source(node: Any, database: Database | None, source: Any = None) -> Source:
@@ -251,9 +262,9 @@ def _use_series(found: Source, series_uid: str, database: Database, volume: Any,
     if not files:
         return
     try:
-        found.header = read_header(files[0])
+        found.header = _first_header(files)
         if "TotalPixelMatrixColumns" in found.header:
-            _use_slides(found, series_uid, files, wanted)
+            _use_slides(found, series_uid, files, wanted, volume)
             return
         grids = series_grids(files, database)
     except DicomBridgeError as error:
@@ -273,13 +284,34 @@ def _use_series(found: Source, series_uid: str, database: Database, volume: Any,
         found.warnings.append(f"The images of series {series_uid} form no regular grid.")
 
 
-def _use_slides(found: Source, series_uid: str, files: Sequence[str], wanted: set[str]) -> None:
+def _first_header(files: Sequence[str]) -> Any:
+    """Return the header of the first file that can be read; the others of a slide need none of it."""
+    for file in files[:-1]:
+        with suppress(DicomBridgeError):
+            return read_header(file)
+    return read_header(files[-1])
+
+
+def _use_slides(found: Source, series_uid: str, files: Sequence[str], wanted: set[str], volume: Any) -> None:
     """Use the levels of a slide; each is an instance with a matrix of its own."""
-    slides = [SlideImage(read_header(file), file) for file in files]
+    slides = []
+    for file in files:
+        try:
+            slides.append(SlideImage(read_header(file), file))
+        except DicomBridgeError as error:
+            found.warnings.append(str(error))
     found.slides = [slide for slide in slides if "TotalPixelMatrixColumns" in slide.header]
     found.slides.sort(key=lambda slide: slide.header.get("SOPInstanceUID") not in wanted)
+    found.slides.sort(key=lambda slide: not slide.is_level)
+    if volume is not None:  # what the node is seen on, though it may be an overview
+        found.slides.sort(key=lambda slide: not shows(volume, slide))
     found.header = found.slides[0].header
     found.series_instance_uid = series_uid
+
+
+def shows(volume: Any, slide: SlideImage) -> bool:
+    """Whether a volume node was loaded from an image of a slide."""
+    return str(slide.header.get("SOPInstanceUID")) in (volume.GetAttribute("DICOM.instanceUIDs") or "").split()
 
 
 def _use_volume(found: Source, volume: Any) -> None:

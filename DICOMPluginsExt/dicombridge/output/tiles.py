@@ -19,9 +19,9 @@ from dicombridge.encode import decimal_string, element, sequence
 from dicombridge.errors import DicomBridgeError, ExportError
 from dicombridge.geometry import grid_of_affine, unit_normal
 from dicombridge.output.frames import shared_groups
-from dicombridge.output.source import SliceSources, SlideImage, Source
-from dicombridge.placing import MM_PER_Z_UNIT, overlap, slide_matrix
-from dicombridge.slide.pixel_matrix import HALF, PixelMatrix
+from dicombridge.output.source import SliceSources, SlideImage, Source, shows
+from dicombridge.placing import overlap
+from dicombridge.slide.pixel_matrix import HALF, MM_PER_Z_UNIT, PixelMatrix, pixel_matrix_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,9 +35,14 @@ SAME_PIXELS = 0.01
 SAME_AXES = 1e-4
 FAR_END = 0.1
 """Part of a pixel by which the last row and column of a node may be off; rounded spacings add up."""
+SAME_PLANE = 0.25
+"""Part of the distance of focal planes by which a slice may be away from the one that it shows."""
+_DEPTH_DIGITS = 6
+"""Of mm: focal planes within a nanometre are one."""
 
 _ROW = (0x0048021F, 0x0048021A, "Row Position In Total Image Pixel Matrix")
 _COLUMN = (0x0048021E, 0x0048021A, "Column Position In Total Image Pixel Matrix")
+_PATH_IDENTIFIER = (0x00480207, 0, 0x00480106)
 _HEIGHT = (0x0040074A, 0x0048021A, "Z Offset in Slide Coordinate System")
 _SPECIMEN = (
     "ContainerIdentifier",
@@ -179,7 +184,7 @@ def tile_grid(grid: Grid, source: Source, kept: Dataset | None, name: str) -> Ti
     reasons = []
     for header in headers:
         try:
-            return _on_matrix(grid, slide_matrix(header), header)
+            return _on_matrix(grid, pixel_matrix_of(header), header)
         except DicomBridgeError as error:
             reasons.append(str(error))
     if reasons:
@@ -188,11 +193,14 @@ def tile_grid(grid: Grid, source: Source, kept: Dataset | None, name: str) -> Ti
 
 
 def pixels_around(grid: Grid, source: Source) -> Grid | None:
-    """Return the pixels of the slide's first level that hold a node's grid, None where there is no slide."""
-    if not source.slides:
-        return None
-    matrix = slide_matrix(source.slides[0].header)
+    """Return the pixels of a level of the slide that hold a node's grid, None where there is no slide.
+
+    The level is that of the volume which the node is seen on, else the one whose pixels are most like the node's.
+    """
     affine = np.asarray(grid.affine, dtype=float)
+    matrix = _matrix_for(affine, source)
+    if matrix is None:
+        return None
     slices, rows, columns = (int(size) for size in grid.spatial_shape)
     corners = np.array([[0, row, column, 1] for row in (0, rows - 1) for column in (0, columns - 1)], dtype=float)
     points = corners @ affine[:3].T
@@ -210,6 +218,22 @@ def pixels_around(grid: Grid, source: Source) -> Grid | None:
     found[:3, 1:3] = matrix.affine[:, [1, 0]]
     found[:3, 3] = origin
     return grid_of_affine(found, (slices, bottom - top, right - left))
+
+
+def _matrix_for(affine: NDArray[np.float64], source: Source) -> PixelMatrix | None:
+    slides = source.slides
+    if slides and source.volume is not None and shows(source.volume, slides[0]):
+        return pixel_matrix_of(slides[0].header)
+    found, reasons = [], []
+    for slide in [one for one in slides if one.is_level] or slides:
+        try:
+            found.append(pixel_matrix_of(slide.header))
+        except DicomBridgeError as error:
+            reasons.append(error)
+    if reasons and not found:
+        raise reasons[0]
+    size = np.linalg.norm(affine[:3, 1:3], axis=0).prod()
+    return min(found, key=lambda matrix: abs(float(np.log(np.prod(matrix.spacing) / size))), default=None)
 
 
 def _on_matrix(grid: Grid, matrix: PixelMatrix, header: Any) -> TileGrid:
@@ -333,28 +357,37 @@ def _leave_out_empty_items(specimen: Dataset) -> None:
 
 
 def slide_sources(tiles: TileGrid, source: Source, used: Iterable[int]) -> SliceSources:
-    """Return the frame of the source image that each tile lies on: that under the tile's middle."""
+    """Return the frame of the source image that each tile lies on: that under the tile's middle.
+
+    Of several focal planes and optical paths it is the one at the tile's height, and of the path that the volume shows;
+    where that is not known, the image is named without a frame.
+    """
     slide = _slide_of(tiles, source)
     if slide is None:
         return SliceSources({}, False)
     try:
-        matrix = slide_matrix(slide.header)
-        number_of = _frame_numbers(slide, matrix)
+        matrix = pixel_matrix_of(slide.header)
+        number_of = _frame_numbers(slide, matrix, _path_of(source))
     except DicomBridgeError:  # it names the image then, and no frame of it
         return SliceSources({}, False)
     header, own = slide.header, tiles.matrix
     sop_class, uid = str(header.SOPClassUID), str(header.SOPInstanceUID)
     by_tile: dict[int, list[tuple[str, str, int]]] = {}
     corners = tiles.corners
+    affine = np.asarray(tiles.grid.affine, dtype=float)
+    normal = unit_normal(matrix.orientation)
     for number in sorted(set(used)):
-        row, column = corners[number % len(corners)]
+        place, tile = divmod(number, len(corners))
+        row, column = corners[tile]
+        depth = float((affine[:3, 3] + place * affine[:3, 0] - np.asarray(matrix.origin)) @ normal)
         size = min(own.tile_rows, own.rows - row), min(own.tile_columns, own.columns - column)
         middle = own.to_slide(np.array([[column + size[1] / 2, row + size[0] / 2]]))
         across, along = np.floor(matrix.to_pixels(middle)[0]).astype(int).tolist()
-        frame = number_of(along // matrix.tile_rows, across // matrix.tile_columns)
+        frame = number_of(along // matrix.tile_rows, across // matrix.tile_columns, depth)
         if frame is not None:
             by_tile[number] = [(sop_class, uid, frame)]
     same = (own.tile_rows, own.tile_columns) == (matrix.tile_rows, matrix.tile_columns)
+    same = same and all(frame for pairs in by_tile.values() for _, _, frame in pairs)
     apart = matrix.to_pixels(np.array([own.origin]))[0] - HALF
     return SliceSources(by_tile, bool(same and np.abs(apart).max() <= SAME_PIXELS))
 
@@ -367,19 +400,88 @@ def _slide_of(tiles: TileGrid, source: Source) -> SlideImage | None:
     )
 
 
-def _frame_numbers(slide: SlideImage, matrix: PixelMatrix) -> Callable[[int, int], int | None]:
-    """Return what gives the frame number at a row and column of tiles; of several there, the first."""
-    if slide.header.get("DimensionOrganizationType") == "TILED_FULL":
-        down, across = -(-matrix.rows // matrix.tile_rows), -(-matrix.columns // matrix.tile_columns)
-        return lambda row, column: row * across + column + 1 if 0 <= row < down and 0 <= column < across else None
-    numbers: dict[tuple[int, int], int] = {}
-    if slide.path:
-        from dicombridge.multiframe import open_multiframe
-        from dicombridge.segmentation.tiles import tile_places
+def _path_of(source: Source) -> str:
+    """Return the identifier of the optical path that the node's volume shows, empty where nobody knows it."""
+    from dicombridge.slide.volume import OPTICAL_PATH
 
-        with open_multiframe(slide.path, pixels=False) as opened:
-            places = tile_places([opened])
-        pairs = zip(places.rows.tolist(), places.columns.tolist(), strict=True)
-        for number, (row, column) in enumerate(pairs, start=1):
-            numbers.setdefault((row // matrix.tile_rows, column // matrix.tile_columns), number)
-    return lambda row, column: numbers.get((row, column))
+    return str(source.volume.GetAttribute(OPTICAL_PATH) or "") if source.volume is not None else ""
+
+
+FrameNumber = Callable[[int, int, float], "int | None"]
+"""Returns the frame at a row and column of tiles and a depth (mm along the normal from the matrix): its number, 0 where
+it is not known which one of several it is, None where there is none."""
+
+
+def _frame_numbers(slide: SlideImage, matrix: PixelMatrix, path: str) -> FrameNumber:
+    """Return what gives the frame numbers of a slide; of several frames at one place, the first."""
+    header = slide.header
+    if header.get("DimensionOrganizationType") == "TILED_FULL":
+        return _full_numbers(header, matrix, path)
+    return _sparse_numbers(slide, matrix, path)
+
+
+def _full_numbers(header: Any, matrix: PixelMatrix, path: str) -> FrameNumber:
+    """Count along rows, columns, focal planes, optical paths (PS3.3 C.7.6.17.3)."""
+    from dicombridge.segmentation.tiles import full_depths
+
+    down, across = -(-matrix.rows // matrix.tile_rows), -(-matrix.columns // matrix.tile_columns)
+    depths = full_depths(header, matrix)
+    paths = _optical_paths(header)
+    channel = 0 if len(paths) < 2 else paths.index(path) if path in paths else None
+    before = int(header.get("ConcatenationFrameOffsetNumber") or 0)
+    count = int(header.get("NumberOfFrames") or 1)
+
+    def number_of(row: int, column: int, depth: float) -> int | None:
+        if not (0 <= row < down and 0 <= column < across):
+            return None
+        plane = _nearest(depths, depth)
+        if plane is None or channel is None:
+            return 0
+        number = ((channel * len(depths) + plane) * down + row) * across + column + 1 - before
+        return number if 0 < number <= count else None
+
+    return number_of
+
+
+def _sparse_numbers(slide: SlideImage, matrix: PixelMatrix, path: str) -> FrameNumber:
+    """Look up the places that frames say."""
+    if not slide.path:
+        return lambda row, column, depth: 0
+    from dicombridge.multiframe import open_multiframe
+    from dicombridge.segmentation.tiles import tile_places
+
+    with open_multiframe(slide.path, pixels=False) as opened:
+        places = tile_places([opened])
+        raws = opened.table.column(*_PATH_IDENTIFIER)
+    named = [(raw or b"").decode("utf-8", "replace").strip(" \0") for raw in raws]
+    several = len(set(named)) > 1
+    depths = np.unique(np.round(places.depths, _DEPTH_DIGITS))
+    planes = np.searchsorted(depths, np.round(places.depths, _DEPTH_DIGITS)).tolist()
+    numbers: dict[tuple[int, int, int], int] = {}
+    tiles: set[tuple[int, int]] = set()
+    pairs = zip(places.rows.tolist(), places.columns.tolist(), planes, strict=True)
+    for number, (row, column, plane) in enumerate(pairs, start=1):
+        tile = row // matrix.tile_rows, column // matrix.tile_columns
+        tiles.add(tile)
+        if not several or named[number - 1] == path:
+            numbers.setdefault((*tile, plane), number)
+
+    def number_of(row: int, column: int, depth: float) -> int | None:
+        plane = _nearest(depths, depth)
+        if plane is None or (several and path not in named):
+            return 0 if (row, column) in tiles else None
+        return numbers.get((row, column, plane))
+
+    return number_of
+
+
+def _optical_paths(header: Any) -> list[str]:
+    return [str(item.get("OpticalPathIdentifier") or "").strip() for item in header.get("OpticalPathSequence") or ()]
+
+
+def _nearest(depths: NDArray[np.float64], depth: float) -> int | None:
+    """Return which of several focal planes lies at a depth, None where none does; a single one is that of all."""
+    if len(depths) == 1:
+        return 0
+    away = np.abs(depths - depth)
+    return int(away.argmin()) if away.min() <= SAME_PLANE * np.diff(np.sort(depths)).min() else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dicombridge.errors import GeometryError, UnreadableError
+from dicombridge.errors import UnreadableError
 from dicombridge.multiframe import MultiFrame, open_multiframe
 from dicombridge.parametric_map.descriptions import derivation, windows
 from dicombridge.parametric_map.groups import FrameGroups
@@ -56,7 +56,7 @@ class Map:
     stack
         The grid, and where each frame of the map lies on it.
     readings
-        What the stored values of each of these frames are.
+        What the stored values of each of these frames are; of a map without frames, what those elsewhere are.
     frames
         Which of them belong to which time point; one entry where there is no time.
     dtype
@@ -220,6 +220,7 @@ def _places_of_frames(result: MapFile, database: Database | None, region: Region
     """Return what places frames: as planes of a patient, or as tiles of a slide."""
     if is_tiled(result.parts[0]):
         tiles: TilePlaces = tile_places(result.parts)
+        result.warnings.extend(tiles.warnings)
         return lambda frames: place_tiles(tiles.taken(frames), region)
     if region is not None:
         result.warnings.append("It is not of a slide, so all of it was loaded, not a region.")
@@ -259,7 +260,8 @@ def _find_maps(result: MapFile, place: PlaceFrames) -> None:
             if len(found) > MOST_MAPS:
                 raise UnreadableError(result.path, f"its frames make more than {MOST_MAPS} maps; it is damaged.")
     if not found:
-        raise GeometryError(f"{result.path}: no tile of it lies in the region.")
+        result.warnings.append("No tile of it lies in the region; its voxels are not a number (NaN).")
+        found.extend(_empty(result, place, quantities))
     found.sort(key=lambda pair: pair[0])
     names = _names([one for _, one in found], len(quantities))
     result.maps = [
@@ -269,6 +271,33 @@ def _find_maps(result: MapFile, place: PlaceFrames) -> None:
     voxels = sum(float(np.prod(one.shape, dtype=float)) * len(one.frames.times) for one in result.maps)
     if voxels > LARGEST_OBJECT:
         raise UnreadableError(result.path, f"its maps span {voxels:.3g} voxels: it is damaged, or too large.")
+
+
+def _empty(
+    result: MapFile, place: PlaceFrames, quantities: Sequence[tuple[int, tuple[NDArray[np.int64], list[Reading]]]]
+) -> list[tuple[tuple[int, int], Map]]:
+    """Return the maps, one a quantity, of a region in which no tile lies."""
+    none = np.zeros(0, dtype=np.int64)
+    found = []
+    for order, (frames, readings) in quantities[:MOST_MAPS]:
+        first = int(frames[0])
+        groups, number = result.group_of(first)
+        stack = replace(place(frames)[0], frames=none, slices=none, rows=none, columns=none)
+        empty = Map(
+            number=0,
+            name="",
+            stack=stack,
+            readings=(readings[0],),
+            frames=MapFrames("", (none,)),
+            dtype=value_type(result.stored_type, readings[:1], True),
+            missing=(),
+            partial=True,
+            sources={},
+            derivation=derivation(groups, number),
+            windows=windows(groups, number, readings[0]),
+        )
+        found.append(((order, first), empty))
+    return found
 
 
 def _by_quantity(

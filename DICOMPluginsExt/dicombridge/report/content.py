@@ -18,6 +18,7 @@ from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 from dicombridge.codes import Code
 from dicombridge.part10 import Buffer, Element, NeedsPydicom, TruncatedError, elements, items
+from dicombridge.report.groups import Graphic, InstanceReference
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,8 +38,6 @@ __all__ = [
 CONTENT_SEQUENCE = 0x0040A730
 MOST_ITEMS = 2_000_000
 """Content items of a document."""
-MOST_FOLLOWED = 1000
-"""References between items of a document that are followed, to tell whether they lead in a ring."""
 DEEPEST = 200
 """Levels of a content tree; real ones stay below 20."""
 
@@ -81,43 +80,6 @@ _TEXTS = {
 _TEMPORAL = {0x0040A132: "samples", 0x0040A138: "offsets", 0x0040A13A: "times"}
 _TEMPORAL_TYPE = 0x0040A130
 _CONTINUITY = 0x0040A050
-
-
-@dataclass(frozen=True)
-class InstanceReference:
-    """An instance that a content item names, and what of it: frames, segments (PS3.3 C.18.3, C.18.4)."""
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    frames: tuple[int, ...] = ()
-    segments: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Graphic:
-    """Coordinates as they are written (PS3.3 C.18.6, C.18.9).
-
-    Attributes
-    ----------
-    type
-        Graphic Type: POINT, MULTIPOINT, POLYLINE, POLYGON, CIRCLE, ELLIPSE, ELLIPSOID.
-    data
-        (n, 2) columns and rows from the corner of an image, or (n, 3) LPS mm.
-    frame_of_reference_uid
-        Of three-dimensional ones.
-    origin
-        Pixel Origin Interpretation: VOLUME where columns and rows are those of a slide's total pixel matrix.
-    """
-
-    type: str
-    data: NDArray[np.float64]
-    frame_of_reference_uid: str = ""
-    origin: str = ""
-
-    @property
-    def in_image(self) -> bool:
-        """Whether the coordinates are columns and rows."""
-        return self.data.shape[1] == 2
 
 
 @dataclass(eq=False)
@@ -213,8 +175,8 @@ class _Walk:
 
     def __init__(self, buffer: Buffer, character_set: str) -> None:
         self._buffer = buffer
-        self._encodings = convert_encodings(character_set.split("\\"))
-        self._codes: dict[bytes, Code | None] = {}
+        self._encodings = _encodings_named(character_set)
+        self._codes: dict[tuple[tuple[str, ...], bool, bytes], Code | None] = {}
         self._count = 0
         self.faults: dict[str, list[str]] = {}
 
@@ -223,9 +185,9 @@ class _Walk:
         root, sequence = self._item((1,), start, stop, implicit_vr)
         root.relation = ""
         root.value_type = root.value_type or "CONTAINER"
-        waiting = [(root, sequence, implicit_vr)]
+        waiting = [(root, sequence, implicit_vr, self._encodings)]
         while waiting:
-            parent, element, implicit = waiting.pop()
+            parent, element, implicit, around = waiting.pop()
             if element is None:
                 continue
             if len(parent.position) > DEEPEST:
@@ -233,9 +195,10 @@ class _Walk:
             inner = implicit or element.vr == b"UN"
             spans = items(self._buffer, element.start, element.stop, inner)
             for place, (begin, end) in enumerate(spans, start=1):
+                self._encodings = around
                 child, below = self._item((*parent.position, place), begin, end, inner)
                 parent.children.append(child)
-                waiting.append((child, below, inner))
+                waiting.append((child, below, inner, self._encodings))
         self._check_targets(root)
         return ContentTree(root, self.faults)
 
@@ -243,23 +206,26 @@ class _Walk:
         """Say which items name one that is not there, or lead back to themselves; nobody follows them further."""
         by_position = {item.position: item for item in root.walk()}
         naming = [item for item in by_position.values() if item.target]
+        rings = _rings([item for item in naming if item.target in by_position])
         for item in naming:
             if item.target not in by_position:
                 self._fault("refers to an item that is not there", item)
-            elif len(naming) <= MOST_FOLLOWED and _leads_back(item, naming):
+            elif item.position in rings:
                 self._fault("refers to itself, or to what refers to it again", item)
 
     def _item(
         self, position: tuple[int, ...], start: int, stop: int, implicit_vr: bool
     ) -> tuple[ContentItem, Element | None]:
-        """Return the item that lies at ``start:stop``, without its children, and the sequence that they are in."""
+        """Return the item that lies at ``start:stop``, without its children, and the sequence that they are in.
+
+        A Specific Character Set of its own holds for the item and all below it (PS3.3 C.12.1.1.2).
+        """
         self._count += 1
         if self._count > MOST_ITEMS:
             raise ValueError(f"it has more than {MOST_ITEMS} content items")
         found = {element.tag: element for element in elements(self._buffer, start, stop, implicit_vr)}
-        if _CHARACTER_SET in found and len(position) > 1:
-            names = self._ascii(found.get(_CHARACTER_SET))
-            self._encodings = convert_encodings(names.split("\\")) if names else self._encodings
+        if len(position) > 1:
+            self._encodings = self._encodings_in(found)
         item = ContentItem(position, self._ascii(found.get(_RELATIONSHIP)), self._ascii(found.get(_VALUE_TYPE)).upper())
         item.concept = self._code(found.get(_CONCEPT_NAME), implicit_vr)
         target = found.get(_TARGET)
@@ -380,7 +346,12 @@ class _Walk:
         if content.isascii() and b"\x1b" not in content:
             return content.decode("ascii").strip(" \0")
         delimiters = PN_DELIMS if vr == "PN" else TEXT_VR_DELIMS
-        return str(decode_bytes(content, self._encodings, delimiters)).strip(" \0")
+        return str(decode_bytes(content, list(self._encodings), delimiters)).strip(" \0")
+
+    def _encodings_in(self, found: dict[int, Element]) -> tuple[str, ...]:
+        """Return the encodings of an item's texts: its own, where it names any, else those around it."""
+        names = self._ascii(found.get(_CHARACTER_SET))
+        return _encodings_named(names) if names else self._encodings
 
     def _integers(self, element: Element | None) -> tuple[int, ...]:
         """Return whole numbers: IS as text, US as two bytes each."""
@@ -419,16 +390,23 @@ class _Walk:
         """Return the first code of a sequence; the same bytes are the same code, of which a report has few."""
         if sequence is None or sequence.stop <= sequence.start:
             return None
-        content = self._bytes(sequence)
-        if content not in self._codes:
-            self._codes[content] = self._decoded_code(sequence, implicit_vr)
-        return self._codes[content]
+        known = (self._encodings, implicit_vr, self._bytes(sequence))
+        if known not in self._codes:
+            self._codes[known] = self._decoded_code(sequence, implicit_vr)
+        return self._codes[known]
 
     def _decoded_code(self, sequence: Element, implicit_vr: bool) -> Code | None:
         first = self._first(sequence, implicit_vr)
         if first is None:
             return None
-        inner = first[0]
+        inner, around = first[0], self._encodings
+        self._encodings = self._encodings_in(inner)
+        try:
+            return self._code_in(inner)
+        finally:
+            self._encodings = around
+
+    def _code_in(self, inner: dict[int, Element]) -> Code | None:
         value = next((text for tag in _CODE_VALUES if (text := self._text(inner.get(tag)))), "")
         meaning = self._text(inner.get(_CODE_MEANING))
         if not value and not meaning:
@@ -437,17 +415,47 @@ class _Walk:
         return Code(value or meaning, self._text(inner.get(_CODE_SCHEME)), meaning or value, version)
 
 
-def _leads_back(item: ContentItem, naming: Sequence[ContentItem]) -> bool:
-    """Whether what an item names is around it, or leads there by further references."""
-    seen, waiting = set(), [item.target]
-    while waiting:
-        place = waiting.pop()
-        if item.position[: len(place)] == place:
-            return True
-        if place not in seen:
-            seen.add(place)
-            waiting += [one.target for one in naming if one.position[: len(place)] == place]
-    return False
+def _encodings_named(names: str) -> tuple[str, ...]:
+    return tuple(convert_encodings(names.split("\\")))
+
+
+def _rings(naming: Sequence[ContentItem]) -> set[tuple[int, ...]]:
+    """Return the positions of items that name what is around them, or what leads there by further references.
+
+    The content tree with its references is a graph, in which an item leads to those below it and to the one that it
+    names; a ring is a strongly connected component (Tarjan's algorithm, without recursion), found in one search.
+    """
+    leads: dict[tuple[int, ...], dict[tuple[int, ...], None]] = {}
+    for item in naming:
+        for length in range(1, len(item.position)):
+            leads.setdefault(item.position[:length], {})[item.position[: length + 1]] = None
+        leads.setdefault(item.position, {})[item.target] = None
+    order: dict[tuple[int, ...], int] = {}
+    lowest: dict[tuple[int, ...], int] = {}
+    ring: dict[tuple[int, ...], int] = {}
+    path: list[tuple[int, ...]] = []
+    for start in leads:
+        waiting = [(start, iter(leads[start]))] if start not in order else []
+        while waiting:
+            place, further = waiting[-1]
+            if place not in order:
+                order[place] = lowest[place] = len(order)
+                path.append(place)
+            for one in further:
+                if one not in order:
+                    waiting.append((one, iter(leads.get(one, ()))))
+                    break
+                if one not in ring:
+                    lowest[place] = min(lowest[place], order[one])
+            else:
+                waiting.pop()
+                if waiting:
+                    before = waiting[-1][0]
+                    lowest[before] = min(lowest[before], lowest[place])
+                if lowest[place] == order[place]:
+                    while place not in ring:
+                        ring[path.pop()] = order[place]
+    return {item.position for item in naming if ring[item.position] == ring[item.target]}
 
 
 _READERS: dict[str, Callable[[_Walk, ContentItem, dict[int, Element], bool], None]] = {

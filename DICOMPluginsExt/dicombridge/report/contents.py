@@ -10,30 +10,43 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dicombridge.errors import ExportError
 from dicombridge.fiducials.positions import reference_volume
 from dicombridge.output.source import Source, find_source, frame_of_reference, known_attributes
 from dicombridge.registration.leading import frame_led_into
+from dicombridge.report.content import InstanceReference
 from dicombridge.report.groups import Group, Region
 from dicombridge.report.image_coordinates import ImageStack, image_stack, in_image, in_space, required_in_image, why_not
-from dicombridge.report.kept import MARKUPS_ROLE, REPORT_ROLE, WHOLE_NODE, KeptGroups, kept_groups
+from dicombridge.report.kept import (
+    MARKUPS_ROLE,
+    REPORT_ROLE,
+    SHOWN_ATTRIBUTE,
+    WHOLE_NODE,
+    KeptGroups,
+    kept_groups,
+)
 from dicombridge.report.markup_regions import NodeRegion, point_regions, regions_of
 from dicombridge.report.nodes import GROUP_ARRAY
-from dicombridge.report.regrouping import Draft, Part, group_again, new_group
-from dicombridge.report.sheets import GROUP_COLUMN
-from dicombridge.report.statistics import is_statistics_table, segment_groups, segmentation_of_table
+from dicombridge.report.regrouping import Draft, Part, group_again, names_of, new_group
+from dicombridge.report.statistics import is_statistics_table, segment_groups, tables_of_segmentations
 from dicombridge.shadow import HEADER_ATTRIBUTE, remembered
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
     from dicombridge.database import Database
+    from dicombridge.image.series import SourceGrid
 
-__all__ = ["GROUP_NAME_ATTRIBUTE", "ContentOptions", "Contents", "contents_of", "report_table_of"]
+__all__ = ["COORDINATES", "GROUP_NAME_ATTRIBUTE", "ContentOptions", "Contents", "contents_of", "report_table_of"]
 
 GROUP_NAME_ATTRIBUTE = "DICOMBridge.GroupName"
 """Attribute of new markups: those with the same text are one measurement group, of that Tracking Identifier."""
-COORDINATES = ("image", "patient")
+COORDINATES = ("patient", "image")
+MOST_IMAGES = 500
+"""Images of a series that a report names where its regions lie in none of them."""
 CLOUD = "vtkMRMLMarkupsFiducialNode"
 _PASSED_OVER = ("vtkMRMLVolumeNode", "vtkMRMLTextNode", "vtkMRMLTableNode")
 """What may be among the nodes, but is no content of its own."""
@@ -55,12 +68,15 @@ class ContentOptions:
     document
         All groups of the report that the nodes come from, where it is at hand: nodes of very many points do not keep
         theirs, and groups that no node shows (segments, missing images) are taken from it with the report's table.
+    volume
+        Scalar volume node in which segments without a table are measured; None for that of the source images.
     """
 
     coordinates: str | None = None
     profile: str = "standard"
     segmentation: Any = None
     document: Sequence[Group] = ()
+    volume: Any = None
 
 
 @dataclass
@@ -81,6 +97,12 @@ class Contents:
         What the subject hierarchy knows of patient and study, by DICOM keyword.
     kept
         Header of the report that nodes come from.
+    segmentations
+        Segmentation nodes whose segments are among the groups.
+    sources
+        All images that nodes belong to, ``source`` among them.
+    library
+        Images in whose slices regions in patient coordinates lie, which name none themselves.
     """
 
     groups: list[Group]
@@ -91,6 +113,9 @@ class Contents:
     name: str
     kept: Dataset | None
     warnings: list[str] = field(default_factory=list)
+    segmentations: list[Any] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    library: list[InstanceReference] = field(default_factory=list)
 
 
 def contents_of(
@@ -109,24 +134,24 @@ def contents_of(
     Raises
     ------
     ExportError
-        A node holds nothing that can be written, or the source cannot be used.
+        A node holds nothing that can be written, or the source or the volume cannot be used.
     """
     options = options or ContentOptions()
+    _check_volume(options.volume)
     if options.coordinates not in (None, *COORDINATES):
         raise ExportError(f"coordinates is 'image' or 'patient', not {options.coordinates!r}.")
     table = next(filter(None, map(report_table_of, nodes)), None)
     work = _Work(database, source, options)
     shown = list(_with_markups(nodes))
-    statistics = next(filter(is_statistics_table, shown), None)
-    if statistics is not None and not any(node.IsA("vtkMRMLSegmentationNode") for node in shown):
-        shown.append(segmentation_of_table(statistics))
+    statistics = _statistics(shown, work.warnings)
+    shown += [node for node in statistics if node not in shown]
     for node in shown:
         if node.IsA("vtkMRMLMarkupsNode") or node.IsA("vtkMRMLModelNode"):
             work.add(node)
-    groups = work.groups(everything=table is not None and any(node is table for node in nodes))
+    groups = work.groups(table if table is not None and any(node is table for node in nodes) else None)
     for node in shown:
         if node.IsA("vtkMRMLSegmentationNode"):
-            groups += work.segments(node, statistics, len(groups))
+            groups += work.segments(node, statistics.get(node), len(groups))
         elif not _is_known(node):
             raise ExportError(f"A {node.GetClassName()} cannot be exported in a structured report.")
     if not groups:
@@ -142,21 +167,43 @@ def contents_of(
         str(main.GetName() or ""),
         remembered(table) if table is not None else None,
         list(dict.fromkeys(work.warnings)),
+        [node for node in shown if node.IsA("vtkMRMLSegmentationNode")],
+        work.sources(found),
+        _images_of_regions(work.sources(found), groups),
     )
+
+
+def _check_volume(volume: Any) -> None:
+    if volume is None or (hasattr(volume, "IsA") and volume.IsA("vtkMRMLScalarVolumeNode")):
+        return
+    named = f"a {volume.GetClassName()}" if hasattr(volume, "GetClassName") else repr(volume)
+    raise ExportError(f"volume is the scalar volume node that segments are measured in, not {named}.")
+
+
+def _statistics(nodes: Sequence[Any], warnings: list[str]) -> dict[Any, Any]:
+    """Return the table of Segment Statistics of each segmentation that has one; warn of other tables."""
+    tables = [node for node in nodes if node.IsA("vtkMRMLTableNode") and report_table_of(node) is None]
+    measured = [table for table in tables if is_statistics_table(table)]
+    segmentations = [node for node in nodes if node.IsA("vtkMRMLSegmentationNode")]
+    found = tables_of_segmentations(measured, segmentations)
+    lost = [table for table in tables if not any(table is one for one in found.values())]
+    for table in lost:
+        reason = "its segmentation has a table already" if table in measured else "it is no table of Segment Statistics"
+        warnings.append(f"{table.GetName()!r} was passed over: {reason}.")
+    return found
 
 
 def report_table_of(node: Any) -> Any | None:
     """Return the main table of the report that a node comes from, None for a new one."""
     if node.GetNodeReference(REPORT_ROLE) is not None:
         return node.GetNodeReference(REPORT_ROLE)
-    is_main = node.GetNumberOfNodeReferences(MARKUPS_ROLE) > 0 or _has_groups(node)
+    is_main = node.GetNumberOfNodeReferences(MARKUPS_ROLE) > 0 or _is_of_report(node)
     return node if is_main and node.GetAttribute(HEADER_ATTRIBUTE) else None
 
 
-def _has_groups(node: Any) -> bool:
-    """Whether a node is the table of a report's groups; one of segments alone has no markups."""
-    is_of_report = node.IsA("vtkMRMLTableNode") and node.GetAttribute("DICOMBridge.Kind") == "SR"
-    return bool(is_of_report and node.GetTable().GetColumnByName(GROUP_COLUMN) is not None)
+def _is_of_report(node: Any) -> bool:
+    """Whether a node is a table of a report; a report of segments alone, or without any groups, has no markups."""
+    return bool(node.IsA("vtkMRMLTableNode") and node.GetAttribute("DICOMBridge.Kind") == "SR")
 
 
 def _with_markups(nodes: Iterable[Any]) -> Iterator[Any]:
@@ -168,6 +215,34 @@ def _with_markups(nodes: Iterable[Any]) -> Iterator[Any]:
             if one is not None and one not in seen:
                 seen.add(one)
                 yield one
+
+
+def _images_of_regions(sources: Sequence[Source], groups: Sequence[Group]) -> list[InstanceReference]:
+    """Return the images in whose slices regions in patient coordinates lie; all of a series, where none lies in any."""
+    regions = [one for group in groups for one in group.regions if one.graphic is None or not one.graphic.in_image]
+    regions = [one for one in regions if one.points is not None]
+    found: dict[str, InstanceReference] = {}
+    for source in sources if regions or any(group.segments for group in groups) else ():
+        grid = source.grid
+        if grid is None or source.header is None:
+            continue
+        frame = source.header.get("FrameOfReferenceUID")
+        here = [np.asarray(one.points) for one in regions if one.frame_of_reference_uid == frame]
+        slices = {number for points in here for number in _slices(grid, points)}
+        for number in sorted(slices) or range(min(len(grid.instance_uids), MOST_IMAGES)):
+            uid, frames = grid.instance_uids[number], (grid.frame_numbers[number],) if grid.frame_numbers else ()
+            before = found.get(uid)
+            if uid and (before is None or set(frames) - set(before.frames)):
+                named = (*(before.frames if before is not None else ()), *frames)
+                found[uid] = InstanceReference(grid.sop_class_uid, uid, named)
+    return list(found.values())
+
+
+def _slices(grid: SourceGrid, points: NDArray[np.float64]) -> range:
+    """Return the slices of a grid from the first to the last that points (n, 3), LPS mm, lie in."""
+    inverse = np.linalg.inv(np.asarray(grid.geometry.affine, dtype=np.float64))
+    numbers = np.rint(points @ inverse[0, :3] + inverse[0, 3])
+    return range(max(int(numbers.min()), 0), min(int(numbers.max()) + 1, len(grid.instance_uids)))
 
 
 def _is_known(node: Any) -> bool:
@@ -214,7 +289,8 @@ class _Work:
         # Faces of a box of which some lie in a slice by chance are one surface, which is in space.
         in_images = {one.region.graphic is not None and one.region.graphic.in_image for one in placed}
         regions = placed if len(in_images) == 1 else regions
-        part = Part(node, numbers, regions, str(node.GetName() or ""), _comment_of(node), found)
+        called = (kept.name,) if kept is not None and kept.name else ()
+        part = Part(node, numbers, regions, str(node.GetName() or ""), _comment_of(node), found, called)
         self._join(part, kept, whole, node.GetID())
 
     def _add_shapes(self, node: Any) -> None:
@@ -243,6 +319,9 @@ class _Work:
     def _add_points(self, node: Any, kept: KeptGroups | None, whole: Group | None, found: Source, frame: str) -> None:
         """Collect the points of a list, each of which is a group, or one of the points of a group."""
         known = dict(kept.groups) if kept is not None else {}
+        name = str(node.GetName() or "")
+        # Of a node that shows one point, either the node or the point may have been renamed.
+        renamed = whole is not None and kept is not None and bool(kept.name) and name != kept.name
         if whole is not None and node.GetNumberOfControlPoints():
             known = {str(node.GetNthControlPointID(0)): whole}
         before = {point: group.regions[0] for point, group in known.items() if group.regions}
@@ -254,7 +333,10 @@ class _Work:
             label = str(node.GetNthControlPointLabel(number) or f"{node.GetName()}-{number + 1}")
             comment = str(node.GetNthControlPointDescription(number) or "")
             placed = [self._placed(node, one, loaded, found)]
-            part = Part(node, (0,) if loaded else (), placed, label, comment, found)
+            called = names_of(group, kept.regions if kept is not None else ()) if group is not None else ()
+            if renamed and label in called:
+                label = name
+            part = Part(node, (0,) if loaded else (), placed, label, comment, found, called)
             self._join(part, kept, group, f"{node.GetID()} {point}")
 
     def _whole(self, group: Group | None) -> Group | None:
@@ -290,6 +372,10 @@ class _Work:
             if self._given is not None:
                 self.warnings.extend(self._sources[lookup].warnings)
         return self._sources[lookup]
+
+    def sources(self, first: Source) -> list[Source]:
+        """Return the images of all nodes, those that the report is about first."""
+        return [first, *(one for one in self._sources.values() if one is not first)]
 
     def first_source(self, node: Any) -> Source:
         """Return the images that the report is about: those of its first group."""
@@ -347,25 +433,39 @@ class _Work:
 
     # --- Groups ------------------------------------------------------------------------------------------------------
 
-    def groups(self, everything: bool) -> list[Group]:
-        """Return the groups; with ``everything``, those too that no node can show."""
+    def groups(self, table: Any) -> list[Group]:
+        """Return the groups; with the report's table, those too that no node showed when the report was loaded."""
         loaded = {draft.kept.number for draft in self._drafts.values() if draft.kept is not None}
         found = [
             group_again(one.kept, one.parts, self.warnings) for one in self._drafts.values() if one.kept is not None
         ]
-        if everything:
-            unseen = (group for number, group in self._document.items() if number not in loaded)
-            found += [group for group in unseen if not any(region.points is not None for region in group.regions)]
+        if table is not None:
+            deleted = self._shown_at_load(table) - loaded
+            found += [group for number, group in self._document.items() if number not in deleted | loaded]
         found.sort(key=lambda group: group.number)
         last = found[-1].number if found else 0
         new = [draft for draft in self._drafts.values() if draft.kept is None]
         found += [new_group(draft, last + place, self.warnings) for place, draft in enumerate(new, start=1)]
         return found
 
+    def _shown_at_load(self, table: Any) -> set[int]:
+        """Return the numbers of the groups that had nodes: what has none now, the user deleted."""
+        said = table.GetAttribute(SHOWN_ATTRIBUTE)
+        if said is not None:
+            return {int(number) for number in str(said).split() if number.isdigit()}
+        # A scene of an earlier version does not say; then it is what could be shown now.
+        with_place = (
+            number
+            for number, group in self._document.items()
+            if any(region.points is not None for region in group.regions)
+        )
+        return set(with_place)
+
     def segments(self, node: Any, table: Any, before: int) -> list[Group]:
         """Return a group a segment of a segmentation."""
         found = self._source_of(node, None)
-        groups = segment_groups(node, table, found.volume, self._options.segmentation, self.warnings)
+        volume = self._options.volume or found.volume
+        groups = segment_groups(node, table, volume, self._options.segmentation, self.warnings)
         for group in groups:
             group.number += before
             if not group.source_series and found.series_instance_uid:

@@ -32,7 +32,6 @@ _OWN_SCHEME = "99CS3D"
 """Coding scheme of what an annotation has beside its geometry: control points of a spline, place of the label."""
 _CONTROL_POINTS = "ControlPoints"
 _FREE_TEXT = "CORNERSTONEFREETEXT"
-_CENTER = Code("111010", "DCM", "Center")
 """What cornerstone writes of a point, which has no number: that its centre is 0."""
 
 # The adapters look for these meanings, letter by letter.
@@ -299,7 +298,7 @@ def _computed(tool: str, region: Region) -> Measurement:
     is_open = tool == "PlanarFreehandROI" and not _is_closed(region)
     found = _COMPUTED.get("Length" if is_open else tool)
     if found is None or points is None or len(points) < 2:
-        return Measurement(_CENTER, 0.0, concepts.NO_UNITS)
+        return Measurement(concepts.CENTER, 0.0, concepts.NO_UNITS)
     concept, units, compute = found
     return Measurement(concept, compute(region.type, points), units)
 

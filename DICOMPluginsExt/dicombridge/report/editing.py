@@ -39,10 +39,16 @@ class EditedDocument:
     ----------
     dataset
         Of the document, changed in place.
+
+    Attributes
+    ----------
+    warnings
+        What was edited and could not be written.
     """
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
+        self.warnings: list[str] = []
         self._removed: set[int] = set()
         # What items refer to by its position is found now: positions change when items are removed.
         self._targets = [(item, self._item(_target(item))) for item in _walk(dataset) if _target(item)]
@@ -68,11 +74,18 @@ class EditedDocument:
             raise ExportError(f"{group.label!r} is not in the document that it was loaded from.")
         self._change_regions(group, before, container)
         self._change_measurements(group, before, container)
+        if container.get("ValueType") != "CONTAINER":
+            self._warn_of_statements(group, before)
+            return
         for name, concept in _CODED:
             if key(getattr(group, name)) != key(getattr(before, name)):
                 self._set_code(container, concept, getattr(group, name))
         for name, concept, relation in _TEXTS:
-            if getattr(group, name) != getattr(before, name):
+            if concept is concepts.TRACKING_IDENTIFIER and before.tracking_identifier and not group.tracking_identifier:
+                self.warnings.append(
+                    f"{before.label!r}: a measurement group has a Tracking Identifier; the one that was removed stays."
+                )
+            elif getattr(group, name) != getattr(before, name):
                 self._set_text(container, concept, getattr(group, name), relation)
         if list(map(_site_key, group.sites)) != list(map(_site_key, before.sites)):
             self._set_sites(container, group.sites)
@@ -139,8 +152,12 @@ class EditedDocument:
         known = {one.position: one for one in before.measurements}
         for one in group.measurements:
             old = known.get(one.position)
-            if old is None:
+            if old is None and container.get("ValueType") == "CONTAINER":
                 _append(container, [template.measurement_item(one)])
+            elif old is None:
+                self.warnings.append(
+                    f"{before.label!r} is no measurement group of the report; {one.concept.meaning} cannot be written."
+                )
             elif one.value != old.value or key(one.units) != key(old.units):
                 self._set_value(one)
 
@@ -181,13 +198,25 @@ class EditedDocument:
             _append(container, [items.code(items.CONTAINS, concept, value)])
 
     def _set_text(self, container: Dataset, concept: Code, value: str, relation: str) -> None:
-        old = _child(container, concept)
-        if not value:
-            self._removed.update([id(old)] if old is not None else [])
-        elif old is not None:
-            old.TextValue = items.text(relation, concept, value).TextValue
-        else:
+        """Let a text be the only one of its concept: of several, a group says all in one (:class:`Group`)."""
+        there = [one for one in container.get("ContentSequence") or () if _concept(one) == key(concept)]
+        texts = [one for one in there if one.get("ValueType") == "TEXT"]
+        kept = texts[:1] if value else []
+        self._removed.update(id(one) for one in there if not any(one is other for other in kept))
+        if kept:
+            kept[0].TextValue = items.text(relation, concept, value).TextValue
+        elif value:
             _append(container, [items.text(relation, concept, value)])
+
+    def _warn_of_statements(self, group: Group, before: Group) -> None:
+        """Warn of what was said of geometry below a text or a code, which no template lets have any statements."""
+        names = [*(name for name, _ in _CODED), *(name for name, _, _ in _TEXTS)]
+        edited = any(_said(group, name) != _said(before, name) for name in names)
+        if edited or list(map(_site_key, group.sites)) != list(map(_site_key, before.sites)):
+            self.warnings.append(
+                f"{before.label!r} is no measurement group of the report; the name, comment and codes that it was "
+                "given cannot be written."
+            )
 
     def _set_sites(self, container: Dataset, sites: Sequence[Site]) -> None:
         content = container.get("ContentSequence") or ()
@@ -266,6 +295,11 @@ def _concept(item: Dataset) -> tuple[str, str]:
 
 def _child(container: Dataset, concept: Code) -> Dataset | None:
     return next((one for one in container.get("ContentSequence") or () if _concept(one) == key(concept)), None)
+
+
+def _said(group: Group, name: str) -> Any:
+    value = getattr(group, name)
+    return key(value) if isinstance(value, Code) else value or ""
 
 
 def _site_key(site: Site) -> Any:

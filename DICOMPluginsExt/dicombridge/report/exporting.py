@@ -18,7 +18,7 @@ from dicombridge.part10 import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_END
 from dicombridge.progress import Progress, silent
 from dicombridge.references import Reference, references_of
 from dicombridge.report.content import content_of_text
-from dicombridge.report.contents import ContentOptions, Contents, contents_of, report_table_of
+from dicombridge.report.contents import COORDINATES, ContentOptions, Contents, contents_of, report_table_of
 from dicombridge.report.editing import EditedDocument
 from dicombridge.report.encoding import CONTENT_SEQUENCE, encoded_content
 from dicombridge.report.evidence import evidence_items, referenced_instances
@@ -44,7 +44,8 @@ _CANNOT_HOLD = {
     "1.2.840.10008.5.1.4.1.1.88.33": frozenset({"SCOORD3D"}),  # Comprehensive SR
 }
 """Value types that a class has not; a document that holds one becomes a Comprehensive 3D SR (PS3.3 A.35.13)."""
-COORDINATES = ("patient", "image")
+_FOR_GROUPS = frozenset(f"1.2.840.10008.5.1.4.1.1.88.{number}" for number in (22, 33, 34, 35))
+"""Enhanced, Comprehensive, Comprehensive 3D and Extensible SR, whose content is free for measurement groups."""
 OWN_OPTIONS = ("source", "profile", "coordinates", "observer", "segmentation", "volume")
 NOT_OPTIONS = ("ContentSequence", "ValueType", "ConceptNameCodeSequence", "ContentTemplateSequence", "Modality")
 ROOT = ("ValueType", "ConceptNameCodeSequence", "ContinuityOfContent", "ContentTemplateSequence", "ContentSequence")
@@ -58,6 +59,8 @@ RENEWED = (
     "IdenticalDocumentsSequence",
 )
 """What does not hold for an edited document; who verified the one that was loaded did not see this one."""
+WHO = ("PatientID", "PatientName", "StudyInstanceUID")
+"""What tells of whom a report is."""
 MOST_NAMES = 10
 """Nodes that a warning names."""
 LONGEST_SHORT = 65534
@@ -120,6 +123,11 @@ def export(
 def _check(own: dict[str, Any]) -> None:
     own["profile"] = own.get("profile") or PROFILES[0]
     own["coordinates"] = own.get("coordinates") or None
+    source = own.get("source")
+    if source is not None and not isinstance(source, str | Path | Sequence) and not hasattr(source, "IsA"):
+        raise ExportError(
+            f"source is a Series Instance UID, paths of image files or a folder, or a volume node, not {source!r}."
+        )
     for name, allowed in (("profile", PROFILES), ("coordinates", (None, *COORDINATES))):
         if own[name] not in allowed:
             known = ", ".join(filter(None, allowed))
@@ -130,10 +138,17 @@ def _by_report(nodes: Sequence[Any]) -> list[list[Any]]:
     """Return the nodes of each document: by the report that they were loaded from, new ones in the first."""
     groups: dict[str, list[Any]] = {}
     new = []
-    for node in dict.fromkeys(map(_whole, nodes)):
-        uid = _report_uid(node)
-        if uid:
-            groups.setdefault(uid, []).append(node)
+    chosen = list(dict.fromkeys(map(_whole, nodes)))
+    mains = [table for table in map(report_table_of, chosen) if table is not None]
+    by_uid = {str(table.GetAttribute("DICOM.instanceUIDs") or ""): str(table.GetID()) for table in mains}
+    for node in chosen:
+        table, kept = report_table_of(node), kept_groups(node)
+        # By the table, not by the UID: one report may have been loaded twice, and edited in two ways.
+        report = str(table.GetID()) if table is not None else ""
+        if kept is not None and not report:
+            report = by_uid.get(kept.report, kept.report)
+        if report:
+            groups.setdefault(report, []).append(node)
         else:
             new.append(node)
     if not groups and not new:
@@ -149,18 +164,6 @@ def _whole(node: Any) -> Any:
     return (node.GetNodeReference(REPORT_ROLE) if is_outline else None) or node
 
 
-def _report_uid(node: Any) -> str:
-    """Return the SOP Instance UID of the report that a node shows."""
-    main = node.GetNodeReference(REPORT_ROLE)
-    if main is not None:
-        return str(main.GetAttribute("DICOM.instanceUIDs") or "")
-    kept = kept_groups(node)
-    if kept is not None:
-        return kept.report
-    is_report = node.GetAttribute("DICOMBridge.Kind") == "SR" and node.IsA("vtkMRMLTableNode")
-    return str(node.GetAttribute("DICOM.instanceUIDs") or "") if is_report else ""
-
-
 def _job(nodes: Sequence[Any], database: Database | None, own: Mapping[str, Any], keywords: Mapping[str, Any]) -> Job:
     """Return what prepares one file."""
 
@@ -168,14 +171,15 @@ def _job(nodes: Sequence[Any], database: Database | None, own: Mapping[str, Any]
         tell = progress or silent
         tell(0.0, "Collecting measurements")
         before = _groups_of_document(nodes, database)
-        options = ContentOptions(own["coordinates"], own["profile"], own.get("segmentation"), before)
+        options = ContentOptions(own["coordinates"], own["profile"], own.get("segmentation"), before, own.get("volume"))
         contents = contents_of(nodes, database, own.get("source"), options)
-        if any(node is contents.table for node in nodes):
+        if before and any(node is contents.table for node in nodes):
             contents.groups = with_table_edits(contents.groups, contents.table, before, contents.warnings)
             _check_any(contents)
         tell(0.5, f"Describing {len(contents.groups)} groups")
-        known = _segmentations(nodes, own.get("segmentation"))
+        known = _segmentations(contents.segmentations, own.get("segmentation"))
         dataset = _dataset(contents, before, database, own, keywords, known)
+        contents.warnings += _unknown(contents, nodes, keywords)
         for warning in _together(contents.warnings):
             _log.warning("%s", warning)
 
@@ -189,6 +193,26 @@ def _job(nodes: Sequence[Any], database: Database | None, own: Mapping[str, Any]
         return f"SR_{dataset.SOPInstanceUID}.dcm", write
 
     return prepare
+
+
+def _unknown(contents: Contents, nodes: Sequence[Any], keywords: Mapping[str, Any]) -> list[str]:
+    """Return warnings about what is missing: the report that nodes come from, and whom the new one is about."""
+    warnings = []
+    if contents.table is None:
+        lost = [node.GetName() for node in nodes if kept_groups(node) is not None]
+        warnings += [
+            f"{name!r} comes from a report whose table is not in the scene any more: the rest of that report is not "
+            "written, and the new one does not name it as its predecessor; load the report again for that."
+            for name in lost
+        ]
+    said = {**contents.attributes, **keywords}
+    has_header = contents.kept is not None or any(one.header is not None for one in contents.sources)
+    if not has_header and not any(said.get(keyword) for keyword in WHO):
+        warnings.append(
+            "Nothing is known of patient and study: give the images as source, or attributes such as PatientID and "
+            "StudyInstanceUID."
+        )
+    return warnings
 
 
 def _check_any(contents: Contents) -> None:
@@ -227,9 +251,10 @@ def _dataset(
     segmentations: Sequence[Reference],
 ) -> Dataset:
     kept = contents.kept
-    edited = kept is not None and bool(before)
+    edited = kept is not None and (bool(before) or "ContentSequence" in kept)
     root = _edited(contents, before, own) if edited else _new(contents, own)
-    sop_class = _sop_class(root, kept)
+    positions = {group.position for group in before}
+    sop_class = _sop_class(root, kept, any(group.position not in positions for group in contents.groups))
     new = NewObject(sop_class, "SR", "Measurement report", contents.name)
     dataset = new_header(new, contents.source.header, _without_content(kept), contents.attributes, RENEWED)
     for keyword in ROOT:
@@ -255,7 +280,9 @@ def _new(contents: Contents, own: Mapping[str, Any]) -> Dataset:
     images = dict.fromkeys(
         one for group in contents.groups for region in group.regions for one in region.images if region.images
     )
-    return measurement_report(contents.groups, observers=observers, library=list(images), profile=own["profile"])
+    named = {one.sop_instance_uid for one in images}
+    library = [*images, *(one for one in contents.library if one.sop_instance_uid not in named)]
+    return measurement_report(contents.groups, observers=observers, library=library, profile=own["profile"])
 
 
 def _edited(contents: Contents, before: Sequence[Group], own: Mapping[str, Any]) -> Dataset:
@@ -273,6 +300,7 @@ def _edited(contents: Contents, before: Sequence[Group], own: Mapping[str, Any])
     new = [group for group in contents.groups if group.position not in staying]
     document.add([item for group in new for item in group_items(group, own["profile"])])
     root = document.finish()
+    contents.warnings += document.warnings
     _repair(root)
     return root
 
@@ -292,11 +320,12 @@ def _without_content(dataset: Dataset | None) -> Dataset | None:
     return alone
 
 
-def _sop_class(root: Dataset, kept: Dataset | None) -> str:
+def _sop_class(root: Dataset, kept: Dataset | None, has_new_groups: bool) -> str:
     """Return the class of the document: that which it had, where that can hold what is in it now (PS3.3 A.35)."""
     before = str(kept.get("SOPClassUID") or "") if kept is not None else ""
     types = {str(item.get("ValueType") or "") for item in _items(root)}
-    if before and types.isdisjoint(_CANNOT_HOLD.get(before, ())):
+    may_stay = before in _FOR_GROUPS or not has_new_groups
+    if before and may_stay and types.isdisjoint(_CANNOT_HOLD.get(before, ())):
         return before
     return COMPREHENSIVE_3D_SR
 
@@ -324,7 +353,7 @@ def _items(root: Dataset) -> list[Dataset]:
 
 def _segmentations(nodes: Sequence[Any], path: Any) -> list[Reference]:
     """Return the DICOM segmentations of nodes, and that of a file, with their series: a database may not have them."""
-    headers = [remembered(node) for node in nodes if node.IsA("vtkMRMLSegmentationNode")]
+    headers = [remembered(node) for node in nodes]
     if path:
         headers.append(read_header(str(path)))
     keywords = ("SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID", "StudyInstanceUID")
@@ -333,13 +362,11 @@ def _segmentations(nodes: Sequence[Any], path: Any) -> list[Reference]:
 
 def _images(contents: Contents) -> list[Reference]:
     """Return the source images with their series."""
-    grid, header = contents.source.grid, contents.source.header
-    if grid is None or header is None:
-        return []
-    study = str(header.get("StudyInstanceUID") or "")
     return [
-        Reference(uid, grid.sop_class_uid, contents.source.series_instance_uid, study)
-        for uid in dict.fromkeys(grid.instance_uids)
+        Reference(uid, one.grid.sop_class_uid, one.series_instance_uid, str(one.header.get("StudyInstanceUID") or ""))
+        for one in contents.sources
+        if one.grid is not None and one.header is not None
+        for uid in dict.fromkeys(one.grid.instance_uids)
         if uid
     ]
 

@@ -15,13 +15,59 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dicombridge.report.content import Graphic, InstanceReference
-
-__all__ = ["Algorithm", "Evaluation", "Group", "Measurement", "Observer", "Region", "Site", "TimePoint"]
+__all__ = [
+    "Algorithm",
+    "Evaluation",
+    "Graphic",
+    "Group",
+    "InstanceReference",
+    "Measurement",
+    "Observer",
+    "Region",
+    "Site",
+    "TimePoint",
+]
 
 
 LONGEST_LABEL = 120
 """Characters of a group's label."""
+
+
+@dataclass(frozen=True)
+class InstanceReference:
+    """An instance that a content item names, and what of it: frames, segments (PS3.3 C.18.3, C.18.4)."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    frames: tuple[int, ...] = ()
+    segments: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Graphic:
+    """Coordinates as they are written (PS3.3 C.18.6, C.18.9).
+
+    Attributes
+    ----------
+    type
+        Graphic Type: POINT, MULTIPOINT, POLYLINE, POLYGON, CIRCLE, ELLIPSE, ELLIPSOID.
+    data
+        (n, 2) columns and rows from the corner of an image, or (n, 3) LPS mm.
+    frame_of_reference_uid
+        Of three-dimensional ones.
+    origin
+        Pixel Origin Interpretation: VOLUME where columns and rows are those of a slide's total pixel matrix.
+    """
+
+    type: str
+    data: NDArray[np.float64]
+    frame_of_reference_uid: str = ""
+    origin: str = ""
+
+    @property
+    def in_image(self) -> bool:
+        """Whether the coordinates are columns and rows."""
+        return self.data.shape[1] == 2
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,13 @@ from dicombridge.errors import DicomBridgeError, ExportError
 from dicombridge.geometry import DIRECTION_TOLERANCE, unit_normal
 from dicombridge.image.headers import Plane
 from dicombridge.multiframe import read_header
-from dicombridge.placing import CENTRE_OF_FIRST_PIXEL, slide_matrix
+from dicombridge.placing import CENTRE_OF_FIRST_PIXEL
 from dicombridge.report.content import Graphic, InstanceReference
 from dicombridge.report.drawings import drawing_of
 from dicombridge.report.groups import Region
 from dicombridge.report.markup_regions import ellipse_of
 from dicombridge.report.placement import WHOLE_SLIDE
+from dicombridge.slide.pixel_matrix import pixel_matrix_of
 from dicombridge.tags import SOP_CLASS_UID
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def _slides(source: Source, database: Database | None, uids: Collection[str]) ->
 
 
 def _of_slide(header: Any) -> Plane:
-    matrix = slide_matrix(header)
+    matrix = pixel_matrix_of(header)
     return Plane(
         path="",
         frame=0,

@@ -24,8 +24,10 @@ from dicombridge.codes import Code
 from dicombridge.geometry import plausible
 from dicombridge.report.content import Graphic, InstanceReference
 from dicombridge.report.groups import Algorithm, Evaluation, Group, Measurement, Observer, Region, Site, TimePoint
+from dicombridge.report.sheets import GROUP_COLUMN, values_of_column
 
 __all__ = [
+    "GROUP_ARRAY",
     "GROUP_ATTRIBUTE",
     "GROUP_ROLE",
     "MARKUPS_ROLE",
@@ -42,6 +44,8 @@ __all__ = [
 
 GROUP_ATTRIBUTE = "DICOMBridge.MeasurementGroup"
 """Attribute of markups, models and segmentations: the groups that they show, as JSON."""
+GROUP_ARRAY = "Group"
+"""Cell array of a model of many regions: number of the group that a cell is of."""
 SHOWN_ATTRIBUTE = "DICOMBridge.ShownGroups"
 """Attribute of the table of groups: the numbers of all groups that nodes showed when it was loaded, with blanks."""
 REPORT_ROLE = "DICOMBridge.Report"
@@ -52,6 +56,9 @@ GROUP_ROLE = "DICOMBridge.ReportedSegmentation"
 """Node reference role: from the table of groups to segmentations and other objects that groups refer to."""
 WHOLE_NODE = ""
 """Key of the group of a node that shows one."""
+
+_INSTANCES = "DICOM.instanceUIDs"
+"""Attribute of a node: from which instances it was loaded."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ def kept_groups(node: Any) -> KeptGroups | None:
 
 
 def nodes_of_group(table: Any, number: int) -> list[Any]:
-    """Return the markups that show a group of a loaded report: what a row of its table is about.
+    """Return the nodes that show a group of a loaded report: what a row of its table is about.
 
     Parameters
     ----------
@@ -105,13 +112,43 @@ def nodes_of_group(table: Any, number: int) -> list[Any]:
         Main table of the report.
     number
         The row's value in the column ``Group``.
+
+    Returns
+    -------
+    list of nodes
+        Markups and models, among them the one model of a report of many shapes; then the segmentations whose segments
+        are the group's region.
     """
-    count = table.GetNumberOfNodeReferences(MARKUPS_ROLE)
-    nodes = [table.GetNthNodeReference(MARKUPS_ROLE, place) for place in range(count)]
-    kept = [(node, kept_groups(node)) for node in nodes if node is not None]
-    return [
-        node for node, one in kept if one is not None and any(group.number == number for group in one.groups.values())
-    ]
+    shown = [node for node in _referenced(table, MARKUPS_ROLE) if number in _numbers_shown(node)]
+    named = _instances_named(table, number)
+    segmentations = [node for node in _referenced(table, GROUP_ROLE) if node.IsA("vtkMRMLSegmentationNode")]
+    return shown + [node for node in segmentations if named & set((node.GetAttribute(_INSTANCES) or "").split())]
+
+
+def _referenced(table: Any, role: str) -> list[Any]:
+    nodes = [table.GetNthNodeReference(role, place) for place in range(table.GetNumberOfNodeReferences(role))]
+    return [node for node in nodes if node is not None]
+
+
+def _numbers_shown(node: Any) -> set[int]:
+    """Return the numbers of the groups that a node keeps, or that the cells of a model are of."""
+    kept = kept_groups(node)
+    if kept is not None:
+        return {group.number for group in kept.groups.values()}
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+
+    data = node.GetPolyData() if node.IsA("vtkMRMLModelNode") else None
+    array = data.GetCellData().GetArray(GROUP_ARRAY) if data is not None else None
+    return set() if array is None else {int(value) for value in np.unique(vtk_to_numpy(array))}
+
+
+def _instances_named(table: Any, number: int) -> set[str]:
+    """Return the SOP Instance UIDs that the row of a group names as its segments and structures."""
+    numbers = values_of_column(table, GROUP_COLUMN) or []
+    rows = [row for row, value in enumerate(numbers) if str(value) == str(number)]
+    columns = [values_of_column(table, name) or () for name in ("Segment", "Structure")]
+    cells = [str(values[row]) for values in columns for row in rows if values]
+    return {part.split()[0] for cell in cells for part in cell.split(";") if part.strip()}
 
 
 # --- Values <-> JSON -------------------------------------------------------------------------------------------------

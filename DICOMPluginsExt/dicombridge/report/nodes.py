@@ -13,7 +13,7 @@ from dicombridge.geometry import lps_ras_points
 from dicombridge.report.concepts import key
 from dicombridge.report.drawings import CLOUD, MODEL, ROI, Drawing, box_of_faces, drawing_of
 from dicombridge.report.groups import Group
-from dicombridge.report.kept import GROUP_ATTRIBUTE, WHOLE_NODE, KeptGroups, kept_text
+from dicombridge.report.kept import GROUP_ARRAY, GROUP_ATTRIBUTE, WHOLE_NODE, KeptGroups, kept_text
 from dicombridge.report.sheets import measurement_name
 from dicombridge.text import node_name, plain_text
 
@@ -24,8 +24,6 @@ __all__ = ["GROUP_ARRAY", "TERMINOLOGY_ATTRIBUTE", "Shape", "add_shapes", "shape
 
 TERMINOLOGY_ATTRIBUTE = "Terminologies.TerminologyEntry"
 """Attribute of markups and models that Slicer's terminology widgets read: finding, category and site."""
-GROUP_ARRAY = "Group"
-"""Cell array of a model of many regions: number of the group that a cell is of."""
 MOST_MEASUREMENTS = 50
 """Measurements that a node lists; its table has all."""
 
@@ -74,8 +72,11 @@ def shapes_of(groups: Sequence[Group], name: str, most_markups: int) -> list[Sha
             shapes.append(_list_of_points(f"{name} - {finding.meaning if finding is not None else 'Points'}", alike))
     if len(shapes) <= most_markups:
         return sorted(shapes, key=lambda shape: shape.groups[0].number)
-    points = [shape for shape in shapes if shape.drawing.node_class == CLOUD and len(shape.drawing.points) == 1]
-    others = [shape for shape in shapes if shape not in set(points)]
+    points: list[Shape] = []
+    others: list[Shape] = []
+    for shape in shapes:
+        is_point = shape.drawing.node_class == CLOUD and len(shape.drawing.points) == 1
+        (points if is_point else others).append(shape)
     listed = [_list_of_points(f"{name} - Points", [shape.groups[0] for shape in points])] if points else []
     return listed + others
 
@@ -159,6 +160,8 @@ def _add_shape(scene: Any, shape: Shape, report_uid: str) -> Any:
 
     node = getattr(slicer, shape.drawing.node_class)()
     node.SetName(scene.GenerateUniqueName(node_name(shape.name)))
+    # First of all: markups outside of a scene look for the units of their measurements in vain, and log it.
+    scene.AddNode(node)
     if shape.drawing.node_class == ROI:
         _set_box(node, shape.drawing.points)
     else:
@@ -173,7 +176,6 @@ def _add_shape(scene: Any, shape: Shape, report_uid: str) -> Any:
     if node.IsA("vtkMRMLMarkupsCurveNode") and not _is_round(shape):
         node.SetCurveTypeToLinear()
     _describe(node, shape, kept, report_uid)
-    scene.AddNode(node)
     node.CreateDefaultDisplayNodes()
     _add_measurements(node, shape)
     return node

@@ -23,6 +23,7 @@ EXACT_COUNTS = {"POINT": 1, "CIRCLE": 2, "ELLIPSE": 4, "ELLIPSOID": 6}
 """Points that a Graphic Type has; the others have any number."""
 KNOWN = frozenset({*EXACT_COUNTS, "MULTIPOINT", "POLYLINE", "POLYGON"})
 WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
+SEVERAL_FRAMES = "names several frames of its image, and is shown in the first of them"
 MOST_NAMES = 10
 """Groups that a warning names."""
 
@@ -33,14 +34,15 @@ def place_regions(groups: Iterable[Group], database: Database | None) -> list[st
     Returns
     -------
     list of str
-        What could not be placed and why, of many alike the first ones and their number.
+        What could not be placed, or not as it is meant, and why; of many alike the first ones and their number.
     """
     planes, slides = ImagePlanes(database), SlideMatrices(database)
     reasons: dict[str, list[str]] = {}
     for group in groups:
         for region in group.regions:
             try:
-                _place(region, planes, slides)
+                if _place(region, planes, slides):
+                    reasons.setdefault(SEVERAL_FRAMES, []).append(group.label)
             except MissingReferenceError:
                 region.points = None
                 reasons.setdefault(
@@ -57,10 +59,11 @@ def _named(labels: list[str]) -> str:
     return ", ".join(Counter(labels[:MOST_NAMES])) + more + ":"
 
 
-def _place(region: Region, planes: ImagePlanes, slides: SlideMatrices) -> None:
+def _place(region: Region, planes: ImagePlanes, slides: SlideMatrices) -> bool:
+    """Set where a region lies; return whether that is one of several frames that it names."""
     graphic = region.graphic
     if graphic is None:
-        return
+        return False
     if graphic.type not in KNOWN:
         raise ValueError(f"its graphic type {graphic.type} is not in the standard")
     count = EXACT_COUNTS.get(graphic.type)
@@ -72,19 +75,20 @@ def _place(region: Region, planes: ImagePlanes, slides: SlideMatrices) -> None:
         raise ValueError(f"a coordinate is not finite or beyond {FARTHEST_MM:g} mm")
     if not graphic.in_image:
         region.points = graphic.data
-        return
+        return False
     if len(region.images) != 1:
         raise ValueError(f"its pixel coordinates name {len(region.images)} images instead of one")
     image = region.images[0]
     # Of an image that has no tiles, the total pixel matrix is the image; highdicom writes VOLUME for every image.
     if image.sop_class_uid == WHOLE_SLIDE:
         _place_on_slide(region, graphic, image, slides)
-        return
-    plane = planes.plane(image.sop_instance_uid, image.frames)
+        return graphic.origin == "FRAME" and len(image.frames) > 1
+    plane = planes.plane(image.sop_instance_uid, image.frames[:1])
     region.points = pixels_to_patient(plane, graphic.data)
     region.frame_of_reference_uid = plane.frame_of_reference_uid
     if plane.orientation is not None:
         region.normal = tuple(np.asarray(unit_normal(plane.orientation)).tolist())
+    return len(image.frames) > 1
 
 
 def _place_on_slide(region: Region, graphic: Graphic, image: InstanceReference, slides: SlideMatrices) -> None:
@@ -92,7 +96,7 @@ def _place_on_slide(region: Region, graphic: Graphic, image: InstanceReference, 
     matrix = slides.matrix(image.sop_instance_uid)
     pixels = graphic.data
     if graphic.origin == "FRAME":
-        pixels = slides.in_matrix(image.sop_instance_uid, image.frames, pixels)
+        pixels = slides.in_matrix(image.sop_instance_uid, image.frames[:1], pixels)
     region.points = matrix.to_slide(pixels)
     region.frame_of_reference_uid = matrix.frame_of_reference_uid
     region.normal = tuple(np.asarray(unit_normal(matrix.orientation)).tolist())

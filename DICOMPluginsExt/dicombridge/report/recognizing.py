@@ -33,6 +33,8 @@ _TIME_POINT = {
     key(concepts.SUBJECT_TIME_POINT): "subject_identifier",
     key(concepts.PROTOCOL_TIME_POINT): "protocol_identifier",
 }
+_TYPED: dict[str, type] = {"type": Code, "order": float}
+"""What of a time point is no text; one that is said otherwise is passed over."""
 _OBSERVER = {
     key(concepts.DEVICE_OBSERVER_UID): "uid",
     key(concepts.DEVICE_OBSERVER_NAME): "name",
@@ -40,6 +42,8 @@ _OBSERVER = {
     key(concepts.DEVICE_OBSERVER_MODEL): "model",
     key(concepts.DEVICE_OBSERVER_SERIAL_NUMBER): "serial_number",
 }
+_THEMSELVES = frozenset({"NUM", "IMAGE", "COMPOSITE"})
+"""Value types of items that are read by them even if their name is that of a text or a code."""
 _OF_CORNERSTONE = "99CS3D"
 """Coding scheme of what cornerstone keeps of an annotation beside its geometry."""
 _LATERALITY = key(concepts.LATERALITY)
@@ -131,18 +135,19 @@ def _time_point_of(item: ContentItem) -> TimePoint | None:
     for child in item.children:
         name = _TIME_POINT.get(key(child.concept))
         if name is not None:
-            said[name] = child.value if name in ("type", "order") else child.text
+            value = child.value if name in _TYPED else child.text
+            if isinstance(value, _TYPED.get(name, str)):
+                said[name] = value
     return TimePoint(**said) if said else None
 
 
 def _site_of(item: ContentItem) -> Site | None:
-    if not hasattr(item.value, "scheme_designator"):
+    """Return the site that an item says by codes; what is said of it in other words is passed over."""
+    if not isinstance(item.value, Code):
         return None
-    laterality = next((one.value for one in item.children if key(one.concept) == _LATERALITY), None)
-    modifiers = tuple(
-        one.value for one in item.children if key(one.concept) == _TOPOGRAPHICAL_MODIFIER and one.value is not None
-    )
-    return Site(item.value, laterality, modifiers)
+    coded = [(key(one.concept), one.value) for one in item.children if isinstance(one.value, Code)]
+    laterality = next((value for name, value in coded if name == _LATERALITY), None)
+    return Site(item.value, laterality, tuple(value for name, value in coded if name == _TOPOGRAPHICAL_MODIFIER))
 
 
 def _algorithm_of(item: ContentItem) -> Algorithm | None:
@@ -164,6 +169,7 @@ class _Group:
     ) -> None:
         self._item = item
         self._by_position = by_position
+        self._regions: dict[Any, int] = {}
         self._group = Group(
             number,
             item.position,
@@ -186,9 +192,9 @@ class _Group:
             # The one region of a group is what its numbers are about.
             for measurement in group.measurements:
                 measurement.regions = (0,)
-        for number, region in enumerate(group.regions):
-            about = [one for one in group.measurements if number in one.regions]
-            region.is_angle = _has_arms(region) and any(map(_is_angle, about))
+        angles = {number for one in group.measurements if _is_angle(one) for number in one.regions}
+        for number in angles:
+            group.regions[number].is_angle = _has_arms(group.regions[number])
         return group
 
     def _read_loose(self) -> None:
@@ -213,10 +219,23 @@ class _Group:
     def _read_one(self, item: ContentItem) -> None:
         by_concept = _BY_CONCEPT.get(key(item.concept))
         by_type = _BY_TYPE.get(item.value_type)
-        if by_concept is not None and not (by_type is not None and item.value_type in _GEOMETRY):
+        if not item.value_type:
+            self._named(self._shown(item))
+        elif by_concept is not None and _goes_by_concept(item, by_concept):
             by_concept(self, item)
         elif by_type is not None:
             by_type(self, item)
+
+    def _shown(self, item: ContentItem) -> ContentItem:
+        """Return the item that an item names, else itself."""
+        return self._by_position.get(item.target, item) if item.target else item
+
+    def _named(self, item: ContentItem) -> None:
+        """Read a region or an image that stands elsewhere; what is below it belongs to where it stands."""
+        if item.value_type in _GEOMETRY:
+            self._geometry(item)
+        elif item.value_type in ("IMAGE", "COMPOSITE"):
+            self._add_references(item)
 
     # --- By concept --------------------------------------------------------------------------------------------------
 
@@ -275,9 +294,11 @@ class _Group:
         )
         regions = []
         for child in item.children:
-            shown = self._by_position.get(child.target, child) if child.target else child
+            shown = self._shown(child)
             if shown.value_type in _GEOMETRY:
                 regions.append(self._region_number(shown))
+            elif shown is not child:
+                self._named(shown)
             elif shown.value_type in ("IMAGE", "COMPOSITE"):
                 self._reference(shown)
         measurement.regions = tuple(number for number in dict.fromkeys(regions) if number is not None)
@@ -292,26 +313,25 @@ class _Group:
         graphic = item.graphic
         if graphic is None or _is_of_viewer(item):
             return None
-        images = tuple(one for child in item.children for one in child.references)
-        for number, known in enumerate(self._group.regions):
-            same = known.position == item.position or (
-                known.graphic is not None
-                and known.type == graphic.type
-                and known.images == images
-                and np.array_equal(known.graphic.data, graphic.data)
-            )
-            if same:
-                return number
-        points = None if graphic.in_image else graphic.data
-        region = Region(graphic.type, points, graphic, graphic.frame_of_reference_uid, images, item.concept)
-        region.position = item.position
-        self._group.regions.append(region)
-        return len(self._group.regions) - 1
+        images = tuple(one for child in item.children for one in self._shown(child).references)
+        same = (graphic.type, images, graphic.data.shape, graphic.data.tobytes())
+        number = self._regions.get(item.position, self._regions.get(same))
+        if number is None:
+            points = None if graphic.in_image else graphic.data
+            region = Region(graphic.type, points, graphic, graphic.frame_of_reference_uid, images, item.concept)
+            region.position = item.position
+            number = len(self._group.regions)
+            self._group.regions.append(region)
+        self._regions[item.position] = self._regions[same] = number
+        return number
 
     def _reference(self, item: ContentItem) -> None:
+        self._add_references(item)
+        self._read_children(item)
+
+    def _add_references(self, item: ContentItem) -> None:
         for one in item.references:
             self._list_for(item, one).append(one)
-        self._read_children(item)
 
     def _list_for(self, item: ContentItem, one: InstanceReference) -> list[InstanceReference]:
         segment = is_one_of(item.concept, (concepts.REFERENCED_SEGMENT, concepts.REFERENCED_SEGMENTATION_FRAME))
@@ -359,7 +379,7 @@ _BY_CONCEPT: dict[tuple[str, str], _Reader] = {
     },
     **dict.fromkeys([*_TIME_POINT, *_OBSERVER], _Group._ignored),
 }
-"""What an item is by its name, whatever its value type and its relationship."""
+"""What an item is by its name, whatever its relationship."""
 
 _BY_TYPE: dict[str, _Reader] = {
     "NUM": _Group._number,
@@ -370,6 +390,11 @@ _BY_TYPE: dict[str, _Reader] = {
     "CONTAINER": _Group._read_children,
     **dict.fromkeys(("CODE", "TEXT", "DATE", "DATETIME", "TIME", "PNAME", "UIDREF"), _Group._described),
 }
+
+
+def _goes_by_concept(item: ContentItem, reader: _Reader) -> bool:
+    """Whether an item is what its name says: a number and an image are themselves, but where they are context."""
+    return item.value_type not in _GEOMETRY and (item.value_type not in _THEMSELVES or reader is _Group._ignored)
 
 
 def _is_bearer(item: ContentItem) -> bool:

@@ -13,10 +13,11 @@ from dicombridge.report.groups import Group, Region, Site
 from dicombridge.report.markup_regions import NodeRegion, kind_of_node
 from dicombridge.report.measuring import group_remeasured, measurements_of
 from dicombridge.report.nodes import TERMINOLOGY_ATTRIBUTE, terminology_of_group
+from dicombridge.report.sheets import measurement_name
 from dicombridge.report.statistics import sites_of
-from dicombridge.text import plain_text
+from dicombridge.text import node_name, plain_text
 
-__all__ = ["Draft", "Part", "group_again", "new_group"]
+__all__ = ["Draft", "Part", "group_again", "names_of", "new_group"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,8 @@ class Part:
         Of the group's loaded regions; empty for a new node.
     label, comment
         What the user calls it, and says of it.
+    called
+        What loading called it: any of these; empty where nothing is known of that.
     """
 
     node: Any
@@ -37,6 +40,7 @@ class Part:
     label: str
     comment: str
     source: Source
+    called: tuple[str, ...] = ()
 
 
 @dataclass
@@ -127,17 +131,32 @@ def _regions_again(kept: Group, parts: Sequence[Part]) -> tuple[list[Region], di
 
 def _rename(group: Group, kept: Group, parts: Sequence[Part]) -> None:
     """Give a group the name and comment that the user gave its node since it was loaded."""
-    label = plain_text(kept.label)
-    first = parts[0]
-    called = first.label.replace(" and ", " & ")  # a node's name has no ampersand
-    renamed = bool(first.label) and label.replace(" and ", " & ") not in called and label not in first.label
-    if renamed and kept.tracking_identifier.lower().startswith("cornerstone"):
-        group.comment = plain_text(first.label)  # its identifier names the tool, its label is the comment
-    elif renamed:
-        group.tracking_identifier = plain_text(first.label)
+    name = next((plain_text(part.label) for part in parts if _is_renamed(part, kept)), "")
+    if name and kept.tracking_identifier.lower().startswith("cornerstone"):
+        group.comment = name  # its identifier names the tool, its label is the comment
+    elif name:
+        group.tracking_identifier = name
     said = next((part.comment for part in parts if part.comment), "")
     if said and said != plain_text(kept.comment):
         group.comment = plain_text(said)
+
+
+def _is_renamed(part: Part, kept: Group) -> bool:
+    """Whether the user called a part otherwise since it was loaded; a part that joined the group later says nothing."""
+    if not part.label.strip() or not part.numbers:
+        return False
+    if part.called:
+        return part.label not in part.called
+    # A scene of an earlier version does not say what a node was called: its label is in it.
+    return node_name(kept.label) not in node_name(part.label)
+
+
+def names_of(group: Group, regions: Sequence[int] = ()) -> tuple[str, ...]:
+    """Return what loading may have labelled a point that shows a group, or one of several regions of it."""
+    label = group.label
+    names = [label, *(f"{label} ({number + 1})" for number in regions)]
+    names += [f"{label} - {measurement_name(one)}" for one in group.measurements]
+    return tuple(dict.fromkeys(map(plain_text, names)))
 
 
 def _say_codes(group: Group, kept: Group, node: Any, warnings: list[str]) -> None:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from dicombridge.codes import Code, modern
 from dicombridge.report.concepts import key
-from dicombridge.tables import Column
+from dicombridge.tables import Column, column_values
+from dicombridge.text import plain_text
 
 if TYPE_CHECKING:
     from dicombridge.report.content import InstanceReference
     from dicombridge.report.groups import Group, Measurement, Site
 
 __all__ = [
+    "COLUMN",
     "GROUP_COLUMN",
+    "column_titles",
     "group_columns",
     "measurement_column_key",
     "measurement_columns",
     "measurement_name",
+    "values_of_column",
 ]
 
 GROUP_COLUMN = "Group"
@@ -28,6 +33,14 @@ QUANTITY, UNITS, METHOD, DERIVATION = (
     f"DICOM.{name}" for name in ("QuantityCode", "UnitsCode", "MeasurementMethodCode", "DerivationCode")
 )
 """Column properties with full codes, under the names that Slicer's Segment Statistics gives them."""
+
+COLUMN = "DICOMBridge.Column"
+"""Column property that tells what a column is, whatever its title: a person's words, of which two may be the same."""
+FIXED = (
+    GROUP_COLUMN, "Tracking Identifier", "Tracking UID", "Finding Category", "Finding", "Finding Site", "Time Point",
+    "Activity Session", "Comment", "Method", "Algorithm", "Observer", "Shape", "Segment", "Structure", "Image",
+)  # fmt: skip
+"""Titles of the columns that are no measurements and no evaluations; none of these has such a title."""
 
 ColumnKey = tuple[tuple[str, str], tuple[str, str], tuple[str, str], tuple[str, str], int]
 
@@ -39,6 +52,7 @@ def measurement_column_key(one: Measurement, again: int = 0) -> ColumnKey:
 
 def group_columns(groups: Sequence[Group]) -> list[Column]:
     """Return the columns of the table of groups; columns in which no group says anything are left out."""
+    numbers = [column for column, _ in measurement_columns(groups)]
     columns = [
         Column(GROUP_COLUMN, [one.number for one in groups], description="Place in the document"),
         Column("Tracking Identifier", [one.tracking_identifier for one in groups]),
@@ -48,8 +62,8 @@ def group_columns(groups: Sequence[Group]) -> list[Column]:
         Column("Finding Site", ["; ".join(map(_site_text, one.sites)) for one in groups]),
         Column("Time Point", [_time_point(one) for one in groups]),
         Column("Activity Session", [one.activity_session for one in groups]),
-        *(column for column, _ in measurement_columns(groups)),
-        *_evaluation_columns(groups),
+        *numbers,
+        *_evaluation_columns(groups, [column.name for column in numbers]),
         Column("Comment", [one.comment for one in groups]),
         Column("Method", [_meaning(one.method) for one in groups], description="Measurement Method of the group"),
         Column("Algorithm", [_algorithm(one) for one in groups]),
@@ -59,6 +73,7 @@ def group_columns(groups: Sequence[Group]) -> list[Column]:
         Column("Structure", [_references(one.structures) for one in groups]),
         Column("Image", [_images(one) for one in groups], description="SOP Instance UID and frame of its regions"),
     ]
+    columns = [one if COLUMN in one.properties else replace(one, properties={COLUMN: one.name}) for one in columns]
     return [columns[0], *(one for one in columns[1:] if any(value not in ("", None) for value in one.values))]
 
 
@@ -74,11 +89,13 @@ def measurement_columns(groups: Sequence[Group]) -> list[tuple[Column, list[Meas
             taken.add(name)
             cells.setdefault(name, [None] * len(groups))[row] = one
     first = [next(one for one in shown if one is not None) for shown in cells.values()]
-    names = _unique([measurement_name(one, name[-1]) for one, name in zip(first, cells, strict=True)])
-    return [
-        (Column(title, list(map(_number, shown)), _unit(one), _description(one), _codes(one)), shown)
-        for title, one, shown in zip(names, first, cells.values(), strict=True)
-    ]
+    names = _unique([measurement_name(one, name[-1]) for one, name in zip(first, cells, strict=True)], FIXED)
+    found = []
+    for place, (title, one, shown) in enumerate(zip(names, first, cells.values(), strict=True), start=1):
+        properties = {COLUMN: f"Measurement {place}", **_codes(one)}
+        column = Column(title, list(map(_number, shown)), _unit(one), _description(one), properties)
+        found.append((column, shown))
+    return found
 
 
 def _number(one: Measurement | None) -> float:
@@ -93,13 +110,18 @@ def measurement_name(one: Measurement, again: int = 0) -> str:
     return f"{name} {again + 1}" if again else name
 
 
-def _unique(names: Sequence[str]) -> list[str]:
-    """Return names that differ: two concepts may have one meaning."""
-    taken: dict[str, int] = {}
+def _unique(names: Iterable[str], others: Iterable[str]) -> list[str]:
+    """Return names that differ, from each other and from the others: two concepts may have one meaning."""
+    taken = set(others)
     found = []
-    for name in names:
-        taken[name] = taken.get(name, 0) + 1
-        found.append(name if taken[name] == 1 else f"{name} [{taken[name]}]")
+    for name in map(plain_text, names):
+        again = 1
+        title = name
+        while title in taken:
+            again += 1
+            title = f"{name} [{again}]"
+        taken.add(title)
+        found.append(title)
     return found
 
 
@@ -125,7 +147,8 @@ def code_text(code: Code) -> str:
     return f"CodeValue:{value}|CodingSchemeDesignator:{scheme}|CodeMeaning:{meaning}"
 
 
-def _evaluation_columns(groups: Sequence[Group]) -> list[Column]:
+def _evaluation_columns(groups: Sequence[Group], others: Iterable[str]) -> list[Column]:
+    """Return a column a concept, under titles that the others do not have."""
     names: dict[tuple[str, str], Code] = {}
     cells: dict[tuple[str, str], list[str]] = {}
     for row, group in enumerate(groups):
@@ -135,11 +158,38 @@ def _evaluation_columns(groups: Sequence[Group]) -> list[Column]:
             values = cells.setdefault(name, [""] * len(groups))
             said = one.value if isinstance(one.value, str) else one.value.meaning
             values[row] = "; ".join(filter(None, (values[row], said)))
-    titles = _unique([code.meaning for code in names.values()])
+    titles = _unique([code.meaning for code in names.values()], [*FIXED, *others])
+    columns = zip(titles, names.values(), cells.values(), strict=True)
     return [
-        Column(title, values, properties={QUANTITY: code_text(code)})
-        for title, code, values in zip(titles, names.values(), cells.values(), strict=True)
+        Column(title, values, properties={COLUMN: f"Evaluation {place}", QUANTITY: code_text(code)})
+        for place, (title, code, values) in enumerate(columns, start=1)
     ]
+
+
+# --- Back from the table ---------------------------------------------------------------------------------------------
+
+
+def column_titles(table: Any) -> list[str]:
+    """Return the titles of a table node's columns."""
+    return [str(table.GetTable().GetColumnName(number)) for number in range(table.GetNumberOfColumns())]
+
+
+def values_of_column(table: Any, what: str, title: str = "") -> list[Any] | None:
+    """Return the values of the column that says that it is this, else of the one that says nothing but its title.
+
+    Parameters
+    ----------
+    what
+        Its property :data:`COLUMN`.
+    title
+        Where it is another than that; None is returned where there is no such column.
+    """
+    said = {name: str(table.GetColumnProperty(name, COLUMN) or "") for name in column_titles(table)}
+    name = next((name for name, one in said.items() if one == what), plain_text(title or what))
+    return column_values(table, name) if said.get(name) in (what, "") else None
+
+
+# --- Texts of cells --------------------------------------------------------------------------------------------------
 
 
 def _meaning(code: Code | None) -> str:

@@ -39,6 +39,7 @@ __all__ = [
     "segmentation_of_table",
     "sites_of",
     "table_measurements",
+    "tables_of_segmentations",
 ]
 
 SEGMENT_COLUMN = "Segment"
@@ -236,6 +237,48 @@ def is_statistics_table(node: Any) -> bool:
     return SEGMENT_COLUMN in names and any(node.GetColumnProperty(name, QUANTITY) for name in names)
 
 
+def tables_of_segmentations(tables: Sequence[Any], segmentations: Sequence[Any]) -> dict[Any, Any]:
+    """Return the table of each segmentation that has one.
+
+    A table is of the one segmentation that has all its segments: of those that are given, else of those in the scene.
+    A segmentation has one table, the first; the others are not returned.
+
+    Raises
+    ------
+    ExportError
+        It cannot be told of which segmentation a table is.
+    """
+    if len(tables) == 1 and len(segmentations) == 1 and any(_has(segmentations[0], one) for one in _names(tables[0])):
+        return {segmentations[0]: tables[0]}  # some of its segments may have been deleted since
+    fitting = {table: [node for node in segmentations if _has_all(node, table)] for table in tables}
+    found: dict[Any, Any] = {}
+    # One that fits a single segmentation comes first: it takes that one from those that fit several.
+    for table in sorted(tables, key=lambda one: len(fitting[one]) or len(segmentations) + 1):
+        free = [node for node in fitting[table] if node not in found]
+        if len(free) > 1:
+            raise ExportError(
+                f"{len(free)} of the segmentations have all segments of the table {table.GetName()!r}; export each "
+                "segmentation with its table alone."
+            )
+        node = free[0] if free else None if fitting[table] else segmentation_of_table(table)
+        if node is not None:
+            found.setdefault(node, table)
+    return found
+
+
+def _names(table: Any) -> list[str]:
+    column = table.GetTable().GetColumnByName(SEGMENT_COLUMN)
+    return list(dict.fromkeys(str(column.GetValue(row)) for row in range(column.GetNumberOfValues())))
+
+
+def _has(node: Any, name: str) -> bool:
+    return any(name in (identifier, segment.GetName()) for identifier, segment in _segments(node))
+
+
+def _has_all(node: Any, table: Any) -> bool:
+    return all(_has(node, name) for name in _names(table))
+
+
 def segmentation_of_table(table: Any) -> Any:
     """Return the segmentation in the scene that a table of Segment Statistics is about: the one with all its segments.
 
@@ -244,10 +287,9 @@ def segmentation_of_table(table: Any) -> Any:
     ExportError
         There is none, or more than one.
     """
-    scene, column = table.GetScene(), table.GetTable().GetColumnByName(SEGMENT_COLUMN)
-    names = {str(column.GetValue(row)) for row in range(column.GetNumberOfValues())}
+    scene = table.GetScene()
     nodes = [scene.GetNthNodeByClass(n, _CLASS) for n in range(scene.GetNumberOfNodesByClass(_CLASS))] if scene else []
-    found = [node for node in nodes if all(_segment_named(node, name) is not None for name in names)]
+    found = [node for node in nodes if _has_all(node, table)]
     if len(found) != 1:
         raise ExportError(
             f"{len(found) or 'None'} of the segmentations in the scene have all segments of the table "

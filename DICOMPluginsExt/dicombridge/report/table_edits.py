@@ -1,6 +1,7 @@
 """What somebody edited in the table of a loaded report: numbers, names, comments and rows.
 
-The table is compared cell by cell with the one that the document's groups make; a cell that says the same as when it
+Columns are found by what they are (:data:`~dicombridge.report.sheets.COLUMN`), those that a person added by title. The
+table is compared cell by cell with the one that the document's groups make; a cell that says the same as when it
 was loaded changes nothing, so that what was edited in markups and what was edited in the table are both written.
 """
 
@@ -12,7 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dicombridge.report.groups import Group, Measurement
-from dicombridge.report.sheets import GROUP_COLUMN, group_columns, measurement_columns
+from dicombridge.report.sheets import (
+    COLUMN,
+    GROUP_COLUMN,
+    column_titles,
+    group_columns,
+    measurement_columns,
+    values_of_column,
+)
 from dicombridge.tables import cell_text, column_values
 from dicombridge.text import plain_text
 
@@ -76,7 +84,7 @@ def with_table_edits(
 
 def _rows(table: Any) -> dict[int, int] | None:
     """Return group number -> row; None where the column of numbers is gone."""
-    values = column_values(table, GROUP_COLUMN)
+    values = values_of_column(table, GROUP_COLUMN)
     if values is None:
         return None
     found: dict[int, int] = {}
@@ -103,7 +111,7 @@ def _edited_numbers(table: Any, document: Sequence[Group], rows: Mapping[int, in
     """Return the cells of measurements that were edited, by group number."""
     found: dict[int, list[_Cell]] = {}
     for column, shown in measurement_columns(document):
-        now = column_values(table, plain_text(column.name)) or ()
+        now = values_of_column(table, column.properties[COLUMN], column.name) or ()
         like = next(one for one in shown if one is not None)
         for group, one in zip(document, shown, strict=True) if now else ():
             if group.number not in rows:
@@ -165,7 +173,10 @@ def _edited_texts(table: Any, document: Sequence[Group], rows: Mapping[int, int]
 
 def _texts(table: Any, title: str, document: Sequence[Group], rows: Mapping[int, int]) -> Iterator[tuple[Group, str]]:
     """Yield the groups with the text that a column shows of them now."""
-    values = column_values(table, title) or ()
+    yield from _cells(values_of_column(table, title) or (), document, rows)
+
+
+def _cells(values: Sequence[Any], document: Sequence[Group], rows: Mapping[int, int]) -> Iterator[tuple[Group, str]]:
     for group in document if values else ():
         if group.number in rows:
             yield group, cell_text(values[rows[group.number]])
@@ -173,16 +184,20 @@ def _texts(table: Any, title: str, document: Sequence[Group], rows: Mapping[int,
 
 def _warn_of_others(table: Any, document: Sequence[Group], rows: Mapping[int, int], warnings: list[str]) -> None:
     """Warn of edits in columns that are only shown, and of columns that the report does not have."""
-    numeric = {plain_text(column.name) for column, _ in measurement_columns(document)}
-    before = {plain_text(column.name): dict(zip([group.number for group in document], column.values, strict=True))
-              for column in group_columns(document)}  # fmt: skip
-    there = [str(table.GetTable().GetColumnName(number)) for number in range(table.GetNumberOfColumns())]
+    columns = group_columns(document)
+    named = {plain_text(column.name): column.properties[COLUMN] for column in columns}
+    before = {
+        column.properties[COLUMN]: dict(zip([group.number for group in document], column.values, strict=True))
+        for column in columns
+    }
+    editable = {GROUP_COLUMN, *TEXTS, *(column.properties[COLUMN] for column, _ in measurement_columns(document))}
     lost = []
-    for title in there:
-        if title in numeric or title in TEXTS or title == GROUP_COLUMN:
+    for title in column_titles(table):
+        what = str(table.GetColumnProperty(title, COLUMN) or "") or named.get(title, title)
+        if what in editable:
             continue
-        was = before.get(title, {})
-        if any(now != cell_text(was.get(group.number)) for group, now in _texts(table, title, document, rows)):
+        was, now = before.get(what, {}), column_values(table, title) or ()
+        if any(text != cell_text(was.get(group.number)) for group, text in _cells(now, document, rows)):
             lost.append(title)
     if lost:
         warnings.append(

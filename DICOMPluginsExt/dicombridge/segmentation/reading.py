@@ -274,7 +274,9 @@ def _find_stacks(result: SegmentationFile, database: Database | None, more_grids
 
 def _find_tiles(result: SegmentationFile, region: Region | None) -> None:
     _frame_size(result)
-    result.stacks = place_tiles(tile_places(result.parts), region, _layers(result))
+    places = tile_places(result.parts)
+    result.warnings.extend(places.warnings)
+    result.stacks = place_tiles(places, region, _layers(result))
 
 
 def _frame_size(result: SegmentationFile) -> tuple[int, int]:

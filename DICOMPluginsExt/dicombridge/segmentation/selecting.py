@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate, generate_frames
+from pydicom.encaps import encapsulate
 
-from dicombridge.errors import UnreadableError
 from dicombridge.part10 import EXPLICIT_VR_LITTLE_ENDIAN, PIXEL_DATA
 from dicombridge.pixels import PixelFrames
+from dicombridge.slide.frames import FrameBytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +27,7 @@ _IMAGE_PIXEL = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresen
 
 
 def chosen_frames(part: MultiFrame, wanted: NDArray[np.bool_]) -> Iterator[Raw]:
-    """Yield the frames of a file that are wanted; others are neither decoded nor, where they are native, read.
+    """Yield the frames of a file that are wanted; others are neither read nor decoded.
 
     Parameters
     ----------
@@ -68,30 +67,12 @@ def _native(part: MultiFrame, frames: PixelFrames, wanted: NDArray[np.bool_], si
 
 
 def _encapsulated(part: MultiFrame, frames: PixelFrames, wanted: NDArray[np.bool_]) -> Iterator[Raw]:
-    buffer, layout = part.top_level()
-    element = layout.elements[PIXEL_DATA]
-    extended = None
-    if "ExtendedOffsetTable" in part.header and "ExtendedOffsetTableLengths" in part.header:
-        extended = (part.header.ExtendedOffsetTable, part.header.ExtendedOffsetTableLengths)
-    content = BytesIO(buffer[element.start : element.stop])
-    last = int(np.flatnonzero(wanted)[-1]) if wanted.any() else -1
-    found = -1
-    try:
-        for index, fragment in enumerate(
-            generate_frames(content, number_of_frames=frames.count, extended_offsets=extended)
-        ):
-            found = index
-            if index > last:
-                break
-            if wanted[index]:
-                one = encapsulate([fragment])
-                single = PixelFrames(part.path, one, 0, len(one), part.transfer_syntax_uid, _header(part, 1))
-                packed, pixels = next(single.raw())
-                yield index, packed, pixels
-    except (ValueError, EOFError, IndexError) as error:
-        raise UnreadableError(part.path, f"its compressed pixel data is damaged: {error}.") from error
-    if found < last:
-        raise UnreadableError(part.path, f"has {found + 1} compressed frames instead of {frames.count}.")
+    with FrameBytes(part, frames.count, None) as stored:
+        for index in np.flatnonzero(wanted).tolist():
+            one = encapsulate([stored.read(index)])
+            single = PixelFrames(part.path, one, 0, len(one), part.transfer_syntax_uid, _header(part, 1))
+            packed, pixels = next(single.raw())
+            yield index, packed, pixels
 
 
 def _header(part: MultiFrame, count: int) -> Dataset:

@@ -14,9 +14,8 @@ import numpy as np
 
 from dicombridge.errors import GeometryError, UnreadableError, UnsupportedError
 from dicombridge.geometry import grid, plausible, unit_normal
-from dicombridge.placing import MM_PER_Z_UNIT, slide_matrix
 from dicombridge.segmentation.planes import FrameStack
-from dicombridge.slide.pixel_matrix import HALF, PixelMatrix
+from dicombridge.slide.pixel_matrix import HALF, MM_PER_Z_UNIT, PixelMatrix, pixel_matrix_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +27,7 @@ __all__ = [
     "TilePlaces",
     "channels",
     "covers",
+    "full_depths",
     "is_tiled",
     "is_tiled_header",
     "place_tiles",
@@ -44,6 +44,8 @@ _Z_OFFSET = (SLIDE_POSITION, 0, 0x0040074A)
 
 SINGLE_SLICE_MM = 1.0
 """Thickness of a grid of one focal plane, as that of a slide's image, so that one is shown with the other."""
+UNKNOWN_STEP_MM = 1e-3
+"""Between focal planes of which no header says how far they are apart, as those of a slide's image."""
 SAME_PLANE_MM = 1e-6
 """Focal planes nearer than a nanometre are one."""
 UNEVEN = 0.05
@@ -83,6 +85,8 @@ class TilePlaces:
         (frames,) in the matrix, from 0: first pixel of each frame.
     depths
         (frames,) mm along the normal from the plane of the matrix: focal planes.
+    warnings
+        What was guessed.
     """
 
     path: str
@@ -90,6 +94,7 @@ class TilePlaces:
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
     depths: NDArray[np.float64]
+    warnings: tuple[str, ...] = ()
 
     def taken(self, frames: NDArray[np.int64]) -> TilePlaces:
         """Return the places of some frames."""
@@ -107,7 +112,7 @@ def tile_places(parts: Sequence[MultiFrame]) -> TilePlaces:
         A frame has no place, or one outside of the matrix, or there are not as many frames as the matrix has tiles.
     """
     path, header = parts[0].path, parts[0].header
-    matrix = slide_matrix(header)
+    matrix = pixel_matrix_of(header)
     if not any(_has_places(part) for part in parts):
         _check_full(parts, matrix)
     found = [_explicit(part) if _has_places(part) else _implicit(part, matrix) for part in parts]
@@ -118,7 +123,17 @@ def tile_places(parts: Sequence[MultiFrame]) -> TilePlaces:
         number = int(np.flatnonzero(outside | ~np.isfinite(heights))[:1].sum()) + 1
         raise UnreadableError(path, f"frame {number} lies outside of the total pixel matrix; it contradicts itself.")
     normal = unit_normal(matrix.orientation)
-    return TilePlaces(path, matrix, rows, columns, heights * normal[2])
+    return TilePlaces(path, matrix, rows, columns, heights * normal[2], _guesses(parts))
+
+
+def _guesses(parts: Sequence[MultiFrame]) -> tuple[str, ...]:
+    """Return what is not known of where frames lie."""
+    guessed = any(
+        not _has_places(part) and _focal_planes(part.header) > 1 and not _spacing_of_planes(part.header)
+        for part in parts
+    )
+    taken = f"The distance of its focal planes is not known; {UNKNOWN_STEP_MM * 1e3:g} um was taken."
+    return (taken,) if guessed else ()
 
 
 def _count(part: MultiFrame) -> int:
@@ -212,10 +227,19 @@ def _implicit(part: MultiFrame, matrix: PixelMatrix) -> Places:
     down, across = _lattice(matrix)
     numbers = _numbers(part)
     in_plane, plane = numbers % (down * across), numbers // (down * across) % _focal_planes(part.header)
-    # The one place that says how far apart implicit focal planes are; there are no positions.
-    spacing = _spacing_of_planes(part.header) or SINGLE_SLICE_MM
-    heights = np.asarray(plane * spacing, dtype=np.float64)
+    heights = _full_heights(part.header)[plane]
     return in_plane // across * matrix.tile_rows, in_plane % across * matrix.tile_columns, heights
+
+
+def _full_heights(header: Any) -> NDArray[np.float64]:
+    """Return mm above the matrix of each focal plane; the spacing is all that tells, there are no positions."""
+    spacing = _spacing_of_planes(header) or UNKNOWN_STEP_MM
+    return np.arange(_focal_planes(header), dtype=np.float64) * spacing
+
+
+def full_depths(header: Any, matrix: PixelMatrix) -> NDArray[np.float64]:
+    """Return mm along the normal, from the plane of the matrix, of each focal plane of a TILED_FULL object."""
+    return np.asarray(_full_heights(header) * unit_normal(matrix.orientation)[2], dtype=np.float64)
 
 
 def _spacing_of_planes(header: Any) -> float:
@@ -234,7 +258,7 @@ def channels(part: MultiFrame) -> NDArray[np.int64]:
 
     Segments, and optical paths, vary the slowest (PS3.3 C.7.6.17.3).
     """
-    matrix = slide_matrix(part.header)
+    matrix = pixel_matrix_of(part.header)
     tiles = int(np.prod(_lattice(matrix), dtype=object)) * _focal_planes(part.header)
     return np.asarray(_numbers(part) // tiles, dtype=np.int64)
 
@@ -314,9 +338,12 @@ def _stack(
 
 def _box_of_region(matrix: PixelMatrix, region: Region) -> _Box:
     """Return the rows and columns that a region touches; on a turned slide, those of the box around it."""
-    values = np.asarray(region, dtype=float)
+    try:
+        values = np.asarray(region, dtype=float)
+    except (TypeError, ValueError):
+        values = np.zeros(0)
     if values.shape != (4,) or not plausible(values) or values[2:].min() <= 0:
-        raise UnsupportedError(f"A region is x, y, width and height in mm, not {region!r}.")
+        raise UnsupportedError(f"region= is x, y, width and height in mm, not {region!r}.")
     x, y, width, height = values
     corners = [[x + across, y + along, matrix.origin[2]] for across in (0, width) for along in (0, height)]
     pixels = matrix.to_pixels(np.array(corners))

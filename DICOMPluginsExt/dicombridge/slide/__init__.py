@@ -5,6 +5,7 @@ examine        what can be loaded
 pixel_matrix   where the pixels of a slide lie
 levels         headers -> levels, plain values
 choice         which level, which part of it, whether it fits into the memory
+names          what each is called
 tiling         which frame is which tile
 frames         where the bytes of each frame lie
 decoding       bytes of a frame -> pixels

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dicombridge.errors import DicomBridgeError
-from dicombridge.examination import files_of_kind, first_loadable, numbered, series_name
+from dicombridge.examination import files_of_kind, first_loadable, series_name
 from dicombridge.loadable import Loadable
-from dicombridge.slide.choice import MOST_BYTES, choose, fits, pyramid_of
-from dicombridge.slide.levels import IMAGE, VOLUME, Level, read_levels
-from dicombridge.tags import INSTANCE_NUMBER, SERIES_DESCRIPTION, SERIES_INSTANCE_UID
+from dicombridge.slide.choice import MOST_BYTES, Wish, choose, fits, pyramid_of
+from dicombridge.slide.levels import IMAGE, VOLUME, Level, OpticalPath, read_levels
+from dicombridge.slide.names import sized, title_of
+from dicombridge.tags import INSTANCE_NUMBER, SERIES_INSTANCE_UID
 from dicombridge.tolerance import quiet
 
 if TYPE_CHECKING:
@@ -77,17 +79,17 @@ def _photograph(level: Level, database: Database, several: bool) -> Loadable:
 def _of_slide(levels: Sequence[Level], files: Sequence[str], database: Database) -> list[Loadable]:
     """Return the first choice, then everything that can be chosen, by name."""
     pyramid = pyramid_of(levels)
-    best = choose(levels, None, lambda level: level.all_bytes)
+    best = choose(levels, None, Wish())
     choices: list[tuple[int | str, list[Level], str]] = [
         (number, group, f"level {number}") for number, group in enumerate(pyramid)
     ]
     for flavour in dict.fromkeys(level.flavour for level in levels if level.flavour != VOLUME):
         group = [level for level in levels if level.flavour == flavour]
         choices.append((flavour.lower(), group, flavour.lower()))
-    description = database.fileValue(files[0], SERIES_DESCRIPTION).strip() or "Slide"
+    title = title_of(levels[0].header)
     loadables = []
     for option, group, label in choices:
-        name = numbered(files[0], database, f"{description} - {label} ({group[0].size})")
+        name = sized(title, label, group[0])
         loadable = first_loadable("SLIDE", files, database, name, _tooltip(group, label))
         loadable.options, loadable.selected = {"level": option}, False
         loadable.confidence = _ALTERNATIVE
@@ -97,17 +99,27 @@ def _of_slide(levels: Sequence[Level], files: Sequence[str], database: Database)
     chosen = next(loadable for is_best, loadable in loadables if is_best)
     first = first_loadable("SLIDE", files, database, chosen.name, _best_tooltip(chosen.tooltip, best))
     first.warning, first.referencedInstanceUIDs = chosen.warning, list(chosen.referencedInstanceUIDs)
+    if pyramid and best not in pyramid:
+        told = f"No level of the slide fits into the {MOST_BYTES >> 20} MB that are loaded at once"
+        told += (
+            f", so this is another image of it ({best[0].flavour.lower()}); to load a part of a level, give a region."
+        )
+        first.warning = " ".join(filter(None, [first.warning, told]))
     others = [loadable for _, loadable in loadables]
     return [first, *(others if len(others) > 1 else [])]
 
 
 def _tooltip(group: Sequence[Level], label: str) -> str:
-    planes = group[0].focal_planes
-    paths = [path.title or "?" for level in group for path in level.optical_paths]
+    # Instances of one level are its optical paths, or focal planes of the same one.
+    planes = Counter[OpticalPath]()
+    for level in group:
+        for path in level.optical_paths:
+            planes[path] += level.focal_planes if level.flavour == VOLUME or not planes[path] else 0
+    paths, most = [path.title or "?" for path in planes], max(planes.values())
     parts = [f"{label.capitalize()} of the slide, {_megabytes(group)} MB of pixels"]
     if len(paths) > 1:
         parts.append(f"{len(paths)} optical paths as volumes of their own ({', '.join(paths[:8])})")
-    parts.append(f"{planes} focal planes as slices" if planes > 1 else _THICKNESS)
+    parts.append(f"{most} focal planes as slices" if most > 1 else _THICKNESS)
     return "; ".join(parts)
 
 

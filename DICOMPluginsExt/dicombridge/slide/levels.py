@@ -6,18 +6,18 @@ does not say where its pixels lie, a guess takes the place of what is missing, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydicom.dataset import Dataset
 
 from dicombridge.attribute_values import items_of, number_of
-from dicombridge.errors import DicomBridgeError, UnreadableError
+from dicombridge.errors import DicomBridgeError, GeometryError, UnreadableError
 from dicombridge.geometry import plausible
 from dicombridge.kinds import kind_named
-from dicombridge.slide.pixel_matrix import PixelMatrix, pixel_matrix_of
+from dicombridge.slide.pixel_matrix import PixelMatrix
 from dicombridge.text import one_line
 from dicombridge.tolerance import reading
 
@@ -104,6 +104,8 @@ class Level:
         Of a pixel when it is loaded.
     photometric_interpretation
         As stored.
+    pyramid_uid
+        Of the pyramid that it belongs to, empty where the header does not say it.
     warning
         What the header lacks and was guessed.
     header
@@ -124,6 +126,7 @@ class Level:
     samples: int
     bytes_per_sample: int
     photometric_interpretation: str
+    pyramid_uid: str
     warning: str
     header: Any
 
@@ -194,6 +197,7 @@ def _level(group: Sequence[tuple[str, Any]]) -> Level:
         samples=samples,
         bytes_per_sample=size,
         photometric_interpretation=str(header.get("PhotometricInterpretation") or "").upper(),
+        pyramid_uid=str(header.get("PyramidUID") or ""),
         warning=" ".join(warnings),
         header=header,
     )
@@ -261,31 +265,45 @@ def _numbers(values: Any, count: int, least: float | None = None) -> tuple[float
 
 def _matrix(header: Any, is_tiled: bool) -> tuple[PixelMatrix, list[str]]:
     """Return the total pixel matrix, and what was guessed for it."""
-    known, warnings = Dataset(), []
-    for keyword in ("Rows", "Columns"):
-        setattr(known, keyword, _whole(header, keyword, 0))
-        total = f"TotalPixelMatrix{keyword}"
-        setattr(known, total, _whole(header, total, 0) if is_tiled else getattr(known, keyword))
-        if is_tiled and not getattr(known, total) and _whole(header, "NumberOfFrames", 1) == 1:
-            setattr(known, total, getattr(known, keyword))
-            warnings.append(f"The header lacks {total}; that of its single tile was taken.")
-    known.FrameOfReferenceUID = header.get("FrameOfReferenceUID")
-    for keyword, find, guess, told in _PLACE:
-        value = find(header)
-        if value is None:
-            value = guess(header, known)
-            warnings.append(told.format(", ".join(f"{number:.4g}" for number in value)))
-        setattr(known, keyword, list(value))
-    origin = Dataset()
-    place = _origin(header) or _centred(header, known)
-    if place is None:
-        place = 0.0, 0.0, 0.0
+    warnings: list[str] = []
+    tile_rows, tile_columns = (_whole(header, keyword, 0) for keyword in ("Rows", "Columns"))
+    rows, columns = tile_rows, tile_columns
+    if is_tiled:
+        (rows, columns), warnings = _total(header, (tile_rows, tile_columns))
+    if not (rows and columns and tile_rows and tile_columns):
+        raise GeometryError("the slide cannot be placed: its header lacks size of its total pixel matrix")
+    spacing = _spacing(header)
+    if spacing is None:
+        spacing = _guessed_spacing(header, rows, columns)
+        warnings.append(f"The header lacks the pixel spacing; {_listed(spacing)} mm was taken.")
+    orientation = _numbers(header.get("ImageOrientationSlide"), 6)
+    if orientation is None:
+        orientation = _IDENTITY
+        warnings.append(f"The header lacks the orientation; {_listed(orientation)} was taken.")
+    origin = _origin(header) or _centred(header, rows, columns, spacing, orientation)
+    if origin is None:
+        origin = 0.0, 0.0, 0.0
         warnings.append("The header does not say where on the slide it lies; its first pixel was put at the origin.")
-    for axis, offset in zip("XYZ", place, strict=True):
-        setattr(origin, f"{axis}OffsetInSlideCoordinateSystem", offset)
-    known.TotalPixelMatrixOriginSequence = [origin]
-    matrix = pixel_matrix_of(known)
-    return replace(matrix, origin=(place[0], place[1], place[2])), warnings
+    x, y, z = origin
+    frame = str(header.get("FrameOfReferenceUID") or "")
+    place = (x, y, z), orientation, (spacing[0], spacing[1]), frame
+    return PixelMatrix(rows, columns, tile_rows, tile_columns, *place), warnings
+
+
+def _total(header: Any, tile: tuple[int, int]) -> tuple[list[int], list[str]]:
+    """Return rows and columns of the total pixel matrix, 0 where they are not known, and what was guessed."""
+    sizes, warnings = [], []
+    for keyword, of_tile in zip(("TotalPixelMatrixRows", "TotalPixelMatrixColumns"), tile, strict=True):
+        size = _whole(header, keyword, 0)
+        if not size and _whole(header, "NumberOfFrames", 1) == 1:
+            size = of_tile
+            warnings.append(f"The header lacks {keyword}; that of its single tile was taken.")
+        sizes.append(size)
+    return sizes, warnings
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
 
 
 def _spacing(header: Any) -> tuple[float, ...] | None:
@@ -297,26 +315,11 @@ def _spacing(header: Any) -> tuple[float, ...] | None:
     return None
 
 
-def _guessed_spacing(header: Any, known: Dataset) -> tuple[float, float]:
+def _guessed_spacing(header: Any, rows: int, columns: int) -> tuple[float, ...]:
     """Return the extent of the imaged volume over its pixels, else 1 mm."""
     height, width = number_of(header, "ImagedVolumeHeight"), number_of(header, "ImagedVolumeWidth")
-    rows, columns = known.TotalPixelMatrixRows, known.TotalPixelMatrixColumns
-    if height and width and rows and columns and _numbers((height / rows, width / columns), 2, LEAST_SPACING_MM):
-        return height / rows, width / columns
-    return 1.0, 1.0
-
-
-def _orientation(header: Any) -> tuple[float, ...] | None:
-    return _numbers(header.get("ImageOrientationSlide"), 6)
-
-
-_Find = Callable[[Any], "tuple[float, ...] | None"]
-_Guess = Callable[[Any, Dataset], "tuple[float, ...]"]
-_PLACE: tuple[tuple[str, _Find, _Guess, str], ...] = (
-    ("PixelSpacing", _spacing, _guessed_spacing, "The header lacks the pixel spacing; {} mm was taken."),
-    ("ImageOrientationSlide", _orientation, lambda *_: _IDENTITY, "The header lacks the orientation; {} was taken."),
-)
-"""What places pixels: keyword, where it is found, what is guessed otherwise, how that is told."""
+    found = _numbers((height / rows, width / columns), 2, LEAST_SPACING_MM) if height and width else None
+    return found or (1.0, 1.0)
 
 
 def _offsets(item: Dataset | None) -> tuple[float, ...] | None:
@@ -331,13 +334,14 @@ def _origin(header: Any) -> tuple[float, ...] | None:
     return _offsets(next(iter(items_of(header, "TotalPixelMatrixOriginSequence")), None))
 
 
-def _centred(header: Any, known: Dataset) -> tuple[float, ...] | None:
+def _centred(
+    header: Any, rows: int, columns: int, spacing: Sequence[float], orientation: Sequence[float]
+) -> tuple[float, ...] | None:
     """Return the first pixel's centre of an image whose own centre is known (PS3.3 C.8.12.2)."""
     centre = _offsets(next(iter(items_of(header, "ImageCenterPointCoordinatesSequence")), None))
     if centre is None:
         return None
-    directions: NDArray[np.float64] = np.array(known.ImageOrientationSlide, dtype=float)
-    spacing = [float(length) for length in known.PixelSpacing]
-    along_row = directions[:3] * spacing[1] * (known.TotalPixelMatrixColumns - 1) / 2
-    along_column = directions[3:] * spacing[0] * (known.TotalPixelMatrixRows - 1) / 2
-    return tuple(float(value) for value in np.asarray(centre) - along_row - along_column)
+    directions: NDArray[np.float64] = np.array(orientation, dtype=float)
+    along_row = directions[:3] * spacing[1] * (columns - 1) / 2
+    along_column = directions[3:] * spacing[0] * (rows - 1) / 2
+    return _numbers(np.asarray(centre) - along_row - along_column, 3)

@@ -18,7 +18,7 @@ from dicombridge.geometry import plausible
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PixelMatrix", "pixel_matrix_of"]
+__all__ = ["HALF", "MM_PER_Z_UNIT", "PixelMatrix", "pixel_matrix_of"]
 
 MM_PER_Z_UNIT = 1e-3
 """Z Offset in Slide Coordinate System is in micrometres, where X and Y are in mm (PS3.3 C.8.12.2.1.1)."""

@@ -14,8 +14,8 @@ from dicombridge.hierarchy import attributes_of_node
 from dicombridge.loadable import Loadable
 from dicombridge.progress import Progress
 from dicombridge.scene import default_database, transaction
-from dicombridge.slide.choice import Region
-from dicombridge.slide.loading import load
+from dicombridge.slide.choice import Region, Wish, checked_level, checked_region
+from dicombridge.slide.loading import load_wished
 from dicombridge.slide.volume import OPTICAL_PATH
 from dicombridge.tolerance import naming, quiet
 
@@ -69,13 +69,12 @@ def refine(
     scene = node.GetScene()
     database = default_database() if database is None else database
     found = list(files) if files is not None else _files_of(node, database)
-    loadable = Loadable(files=found, name=f"{node.GetName()} - {roi.GetName()}", kind="SLIDE")
-    region = _region_of(node, roi)
-    path = node.GetAttribute(OPTICAL_PATH)
+    # The coarser image may be of another optical path than the levels have.
+    path = node.GetAttribute(OPTICAL_PATH) or None
+    wish = Wish(region=checked_region(_region_of(node, roi)), optical_path=path, prefers=True, icc=icc)
     with transaction(scene), naming(found):
-        nodes = load(
-            loadable, scene, database, progress, level=level, region=region, icc=icc, optical_path=path or None
-        )
+        loadable = Loadable(files=found, name="", kind="SLIDE")
+        nodes = load_wished(loadable, scene, wish, checked_level(level), progress, roi.GetName() or "")
         for new in nodes:
             new.SetAttribute("DICOMBridge.Kind", "SLIDE")
             new.SetAndObserveTransformNodeID(node.GetTransformNodeID())

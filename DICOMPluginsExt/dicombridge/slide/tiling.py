@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dicombridge.functional_groups import FrameTable
 
-__all__ = ["Tiling", "tiling_of"]
+__all__ = ["SAME_PLANE_MM", "UNKNOWN_STEP_MM", "Tiling", "tiling_of"]
 
 _PLANE_POSITION = 0x0048021A
 _COLUMN_POSITION, _ROW_POSITION = 0x0048021E, 0x0048021F
@@ -27,9 +27,11 @@ _Z_OFFSET = 0x0040074A
 _PATH_IDENTIFICATION, _PATH_IDENTIFIER = 0x00480207, 0x00480106
 _MOST_TILES = 2**62
 """Tiles of a plane beyond any that there are; numpy counts no further."""
-UNKNOWN_STEP_MM = 1.0
+UNKNOWN_STEP_MM = 1e-3
+"""Between focal planes of which no header says how far they are apart."""
+_UNKNOWN_FRAME_STEP_MM = 1.0
 """Between the frames of a photograph, which are shown as slices."""
-_SAME_PLANE_MM = 1e-6
+SAME_PLANE_MM = 1e-6
 """Focal planes nearer than a nanometre are one; they are some hundreds of them apart."""
 
 
@@ -92,9 +94,10 @@ def tiling_of(level: Level, counts: Sequence[int], tables: Sequence[FrameTable])
     frame = np.concatenate([np.arange(count) for count in counts])
     if not level.is_tiled:
         zeros = np.zeros(len(frame), dtype=np.int64)
-        offsets = tuple(number * (level.plane_spacing or UNKNOWN_STEP_MM) for number in range(len(frame)))
+        offsets = tuple(number * (level.plane_spacing or _UNKNOWN_FRAME_STEP_MM) for number in range(len(frame)))
         unknown = len(frame) > 1 and not level.plane_spacing
-        warnings = (f"The distance of its frames is not known; {UNKNOWN_STEP_MM:g} mm was taken.",) if unknown else ()
+        told = f"The distance of its frames is not known; {_UNKNOWN_FRAME_STEP_MM:g} mm was taken."
+        warnings = (told,) if unknown else ()
         return Tiling(file, frame, zeros, zeros, frame.astype(np.int64), zeros, offsets, True, warnings)
     says = all(table.has(_PLANE_POSITION) for table in tables)
     if level.tiled_full or not says:
@@ -134,7 +137,10 @@ def _full(level: Level, file: NDArray[Any], frame: NDArray[Any], warnings: tuple
         warnings += (f"{int((~there).sum())} frames are more than there are tiles, and were left out.",)
     # A lie about the number of planes must not become a list of so many.
     known = min(planes, int(plane[there].max(initial=0)) + 1)
-    offsets = tuple(number * level.plane_spacing for number in range(known))
+    offsets = tuple(number * (level.plane_spacing or UNKNOWN_STEP_MM) for number in range(known))
+    if known > 1 and not level.plane_spacing:
+        step = f"{UNKNOWN_STEP_MM * 1e3:g} um"
+        warnings += (f"The distance of its focal planes is not known; {step} was taken.",)
     row, column = place // across * level.matrix.tile_rows, place % across * level.matrix.tile_columns
     columns = _kept(there, file, frame, row, column, plane, path)
     return _tiling(columns, offsets, found == expected, warnings)
@@ -217,7 +223,7 @@ def _height(name: str, value: bytes | None) -> float:
 def _planes(heights: NDArray[np.float64], level: Level) -> tuple[tuple[float, ...], NDArray[np.int64]]:
     """Return the distinct heights above the level's origin, ascending, and which of them each frame has."""
     order = np.argsort(heights, kind="stable")
-    steps = np.diff(heights[order], prepend=heights[order[:1]]) > _SAME_PLANE_MM
+    steps = np.diff(heights[order], prepend=heights[order[:1]]) > SAME_PLANE_MM
     plane = np.empty(len(heights), dtype=np.int64)
     plane[order] = np.cumsum(steps)
     firsts = heights[order][np.concatenate([[True], steps[1:]])]

@@ -28,6 +28,7 @@ __all__ = [
     "REGION",
     "SINGLE_SLICE_MM",
     "Picture",
+    "Slice",
     "add_picture",
     "place",
     "read_picture",
@@ -35,8 +36,6 @@ __all__ = [
 
 SINGLE_SLICE_MM = 1.0
 """Thickness of a volume of one focal plane: that of a glass slide, so that all levels share the slice that is shown."""
-UNKNOWN_STEP_MM = 1e-3
-"""Between focal planes of which no header says how far they are apart."""
 UNEVEN = 0.05
 """Part of their distance by which focal planes may be away from an even place."""
 
@@ -59,13 +58,28 @@ _SAMPLED = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
+class Slice:
+    """One focal plane of one optical path: the level that has it, and their indices in it."""
+
+    level: Level
+    opened: OpenLevel
+    plane: int
+    path: int
+
+    @property
+    def height(self) -> float:
+        """Mm on the slide's z axis."""
+        return self.level.matrix.origin[2] + self.opened.tiling.offsets[self.plane]
+
+
+@dataclass(frozen=True, eq=False)
 class Picture:
     """What becomes a node: one rectangle, one optical path, one or more focal planes.
 
     Attributes
     ----------
-    level, box, path
-        What was read.
+    levels, box, path
+        What was read: a level, or several of which each has some of the focal planes; the path is of the first one.
     image
         ``vtkImageData``.
     placement
@@ -76,7 +90,7 @@ class Picture:
         Whether the colours are sRGB by the profile.
     """
 
-    level: Level
+    levels: tuple[Level, ...]
     box: Box
     path: int
     image: Any
@@ -105,10 +119,7 @@ def place(level: Level, box: Box, offsets: Sequence[float]) -> tuple[Grid, list[
             raise GeometryError(f"{level.files[0]}: its focal planes do not lie above each other.")
         gaps = np.diff(np.asarray(offsets, dtype=float)[order])
         between = float(np.median(gaps))
-        if not between:
-            between = UNKNOWN_STEP_MM * np.sign(normal[2])
-            warning = f"The distance of its focal planes is not known; {UNKNOWN_STEP_MM * 1e3:g} um was taken."
-        elif np.abs(gaps - between).max() > UNEVEN * abs(between):
+        if np.abs(gaps - between).max() > UNEVEN * abs(between):
             distances = ", ".join(f"{abs(gap) * 1e3:.3g}" for gap in gaps[:8])
             warning = f"Its focal planes are not evenly spaced ({distances} um); they are shown as if they were."
         step = np.array([0.0, 0.0, between])
@@ -122,15 +133,14 @@ def place(level: Level, box: Box, offsets: Sequence[float]) -> tuple[Grid, list[
 
 
 def read_picture(
-    opened: OpenLevel,
-    level: Level,
-    box: Box,
-    path: int,
-    planes: Sequence[int],
-    icc: bool = False,
-    tell: Callable[[float], object] | None = None,
+    slices: Sequence[Slice], box: Box, icc: bool = False, tell: Callable[[float], object] | None = None
 ) -> Picture:
     """Read focal planes of one optical path straight into the memory of a ``vtkImageData``.
+
+    Parameters
+    ----------
+    slices
+        At least one; all of the same kind of pixels, at the same place.
 
     Raises
     ------
@@ -141,12 +151,15 @@ def read_picture(
     """
     from dicombridge.slide.profile import to_srgb
 
-    placement, order, warning = place(level, box, [opened.tiling.offsets[plane] for plane in planes])
-    image, pixels = _allocated((len(planes), box.rows, box.columns), opened.samples, opened.dtype)
-    for number, plane in enumerate(order):
-        share = None if tell is None else _share(tell, number, len(planes))
-        opened.read(box, planes[plane], path, pixels[number], share)
-    warnings = [warning, level.warning, *opened.tiling.warnings]
+    level, opened, path = slices[0].level, slices[0].opened, slices[0].path
+    levels = tuple({id(one.level): one.level for one in slices}.values())
+    tilings = {id(one.opened): one.opened.tiling for one in slices}.values()
+    placement, order, warning = place(level, box, [one.height - level.matrix.origin[2] for one in slices])
+    image, pixels = _allocated((len(slices), box.rows, box.columns), opened.samples, opened.dtype)
+    for number, one in enumerate(slices[index] for index in order):
+        share = None if tell is None else _share(tell, number, len(slices))
+        one.opened.read(box, one.plane, one.path, pixels[number], share)
+    warnings = [warning, *(one.warning for one in levels), *(text for tiling in tilings for text in tiling.warnings)]
     profile = level.optical_paths[path].icc_profile
     applied = icc and opened.samples == 3
     if applied:
@@ -154,7 +167,7 @@ def read_picture(
     if icc and not applied:
         warnings.append("There is no ICC profile to apply; the colours are as they were stored.")
     image.Modified()
-    return Picture(level, box, path, image, placement, tuple(filter(None, warnings)), applied)
+    return Picture(levels, box, path, image, placement, tuple(dict.fromkeys(filter(None, warnings))), applied)
 
 
 def _share(tell: Callable[[float], object], number: int, count: int) -> Callable[[float], object]:
@@ -184,14 +197,15 @@ def add_picture(scene: Any, picture: Picture, name: str) -> Any:
     vtkMRMLVectorVolumeNode or vtkMRMLScalarVolumeNode
         RGB, or one channel.
     """
-    level, box = picture.level, picture.box
+    level, box = picture.levels[0], picture.box
+    uids = [uid for one in picture.levels for uid in one.sop_instance_uids]
     colour = picture.image.GetNumberOfScalarComponents() == 3
     node = scene.AddNewNodeByClass(f"vtkMRML{'Vector' if colour else 'Scalar'}VolumeNode", node_name(name))
     node.SetIJKToRASMatrix(vtk_matrix(ijk_to_ras(picture.placement)))
     node.SetAndObserveImageData(picture.image)
     path = level.optical_paths[picture.path]
     attributes = {
-        "DICOM.instanceUIDs": " ".join(level.sop_instance_uids),
+        "DICOM.instanceUIDs": " ".join(uids),
         REGION: f"{box.row} {box.column} {box.rows} {box.columns}",
         OPTICAL_PATH: path.identifier,
         ICC_PROFILE: base64.b64encode(path.icc_profile).decode("ascii"),
@@ -204,7 +218,7 @@ def add_picture(scene: Any, picture: Picture, name: str) -> Any:
     _add_display(scene, node, picture, colour)
     shadow.remember(node, level.header)
     description = hierarchy.attributes_of_dataset(level.header)
-    description["SOPInstanceUIDs"] = list(level.sop_instance_uids)
+    description["SOPInstanceUIDs"] = uids
     hierarchy.add_series(scene, node, description)
     return node
 
@@ -213,11 +227,11 @@ def _add_display(scene: Any, node: Any, picture: Picture, colour: bool) -> None:
     from dicombridge.image.quantities import windows
 
     display = scene.AddNewNodeByClass(f"vtkMRML{'Vector' if colour else 'Scalar'}VolumeDisplayNode")
-    inverted = picture.level.photometric_interpretation == "MONOCHROME1"
+    inverted = picture.levels[0].photometric_interpretation == "MONOCHROME1"
     # Colour nodes belong to the application: outside Slicer, the reference waits for the scene to be opened there.
     display.SetAndObserveColorNodeID(_INVERTED_GREY if inverted else _GREY)
     display.SetAutoWindowLevel(False)
-    found = [] if colour else windows(picture.level.header)
+    found = [] if colour else windows(picture.levels[0].header)
     for centre, width in found:
         display.AddWindowLevelPreset(width, centre)
     if found:

@@ -36,9 +36,14 @@ def slide(
     *,
     orientation: Sequence[float] = TURNED,
     organization: str = "TILED_FULL",
+    planes: int = 1,
+    paths: Sequence[str] = ("1",),
     **attributes: Any,
 ) -> Dataset:
-    """Return a whole slide image without colour; where it is TILED_SPARSE, its tiles are written the last one first."""
+    """Return a whole slide image without colour; where it is TILED_SPARSE, its tiles are written the last one first.
+
+    Focal planes are 1.5 micrometres apart; optical paths are named.
+    """
     dataset = dataset_of_class(VLWholeSlideMicroscopyImageStorage)
     dataset.SeriesInstanceUID, dataset.Modality = generate_uid(), "SM"
     dataset.SeriesNumber, dataset.InstanceNumber, dataset.PositionReferenceIndicator = 1, 1, "SLIDE_CORNER"
@@ -52,24 +57,32 @@ def slide(
     specimen.SpecimenIdentifier, specimen.SpecimenUID = "S-1", "1.2.3.4"
     specimen.IssuerOfTheSpecimenIdentifierSequence, specimen.SpecimenPreparationSequence = [], []
     dataset.SpecimenDescriptionSequence = [specimen]
-    path = Dataset()
-    path.OpticalPathIdentifier = "1"
-    dataset.OpticalPathSequence, dataset.NumberOfOpticalPaths = [path], 1
-    set_matrix(dataset, shape, tile, orientation)
+    dataset.OpticalPathSequence = [_path(name) for name in paths]
+    dataset.NumberOfOpticalPaths = len(paths)
+    set_matrix(dataset, shape, tile, orientation, planes)
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
     dataset.BitsAllocated = dataset.BitsStored = 8
     dataset.HighBit, dataset.LossyImageCompression = 7, "00"
     dataset.DimensionOrganizationType = organization
-    corners = corners_of(shape, tile)
-    dataset.NumberOfFrames = len(corners)
+    frames = [
+        (path, 1.5 * plane, corner) for path in paths for plane in range(planes) for corner in corners_of(shape, tile)
+    ]
+    dataset.NumberOfFrames = len(frames)
     if organization != "TILED_FULL":
-        dataset.PerFrameFunctionalGroupsSequence = [
-            _position(dataset, row, column, 0.0) for row, column in reversed(corners)
-        ]
-    dataset.PixelData = bytes(len(corners) * tile[0] * tile[1])
+        groups = [_position(dataset, *corner, height) for _, height, corner in reversed(frames)]
+        for (path, _, _), group in zip(reversed(frames), groups, strict=True):
+            group.OpticalPathIdentificationSequence = [_path(path)]
+        dataset.PerFrameFunctionalGroupsSequence = groups
+    dataset.PixelData = bytes(len(frames) * tile[0] * tile[1])
     for keyword, value in attributes.items():
         setattr(dataset, keyword, value)
     return dataset
+
+
+def _path(name: str) -> Dataset:
+    item = Dataset()
+    item.OpticalPathIdentifier = name
+    return item
 
 
 def set_matrix(
