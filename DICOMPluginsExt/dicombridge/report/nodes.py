@@ -24,6 +24,8 @@ __all__ = ["GROUP_ARRAY", "TERMINOLOGY_ATTRIBUTE", "Shape", "add_shapes", "shape
 
 TERMINOLOGY_ATTRIBUTE = "Terminologies.TerminologyEntry"
 """Attribute of markups and models that Slicer's terminology widgets read: finding, category and site."""
+MOST_DISPLAY_NODES = 200
+"""Markups of a report with a display node each; nobody colours more of them one by one."""
 MOST_MEASUREMENTS = 50
 """Measurements that a node lists; its table has all."""
 
@@ -144,22 +146,58 @@ def add_shapes(scene: Any, shapes: Sequence[Shape], report_uid: str, name: str, 
     scene.StartState(scene.BatchProcessState)
     try:
         if len(shapes) <= most_markups:
-            return [_add_shape(scene, shape, report_uid) for shape in shapes]
+            looks = _Looks(scene, len(shapes))
+            return [_add_shape(scene, shape, report_uid, looks) for shape in shapes]
         lists = [shape for shape in shapes if len(shape.groups) > 1]
         others = [shape for shape in shapes if len(shape.groups) == 1]
-        nodes = [_add_shape(scene, shape, report_uid) for shape in lists]
+        looks = _Looks(scene, len(lists))
+        nodes = [_add_shape(scene, shape, report_uid, looks) for shape in lists]
         return [*nodes, _add_model(scene, f"{name} - Shapes", others)]
     finally:
         scene.EndState(scene.BatchProcessState)
 
 
-def _add_shape(scene: Any, shape: Shape, report_uid: str) -> Any:
+class _Looks:
+    """Names and display nodes of many new nodes; a scene looks through all that it has for each new one.
+
+    Up to :data:`MOST_DISPLAY_NODES` markups have a display node each; of more, some of one class share theirs: not
+    all, because each new observer of a node is put behind all that it has.
+    """
+
+    def __init__(self, scene: Any, count: int) -> None:
+        self._taken = {scene.GetNthNode(number).GetName() for number in range(scene.GetNumberOfNodes())}
+        self._shared: dict[str, tuple[str, int]] | None = {} if count > MOST_DISPLAY_NODES else None
+        self._last: dict[str, int] = {}
+
+    def name(self, wanted: str) -> str:
+        """Return a name that no node has, made as a scene makes it: ``Lesion``, ``Lesion_1``."""
+        found, number = wanted, self._last.get(wanted, 0)
+        while found in self._taken:
+            number += 1
+            found = f"{wanted}_{number}"
+        self._last[wanted] = number
+        self._taken.add(found)
+        return found
+
+    def show(self, node: Any) -> None:
+        """Give a node a display node, its own or a shared one."""
+        known, uses = self._shared.get(node.GetClassName(), ("", 0)) if self._shared is not None else ("", 0)
+        if known and uses < MOST_DISPLAY_NODES:
+            node.SetAndObserveDisplayNodeID(known)
+        else:
+            node.CreateDefaultDisplayNodes()
+            known, uses = str(node.GetDisplayNodeID()), 0
+        if self._shared is not None:
+            self._shared[node.GetClassName()] = known, uses + 1
+
+
+def _add_shape(scene: Any, shape: Shape, report_uid: str, looks: _Looks) -> Any:
     if shape.drawing.node_class == MODEL:
         return _add_model(scene, shape.name, [shape], report_uid)
     import slicer
 
     node = getattr(slicer, shape.drawing.node_class)()
-    node.SetName(scene.GenerateUniqueName(node_name(shape.name)))
+    node.SetName(looks.name(node_name(shape.name)))
     # First of all: markups outside of a scene look for the units of their measurements in vain, and log it.
     scene.AddNode(node)
     if shape.drawing.node_class == ROI:
@@ -176,7 +214,7 @@ def _add_shape(scene: Any, shape: Shape, report_uid: str) -> Any:
     if node.IsA("vtkMRMLMarkupsCurveNode") and not _is_round(shape):
         node.SetCurveTypeToLinear()
     _describe(node, shape, kept, report_uid)
-    node.CreateDefaultDisplayNodes()
+    looks.show(node)
     _add_measurements(node, shape)
     return node
 
