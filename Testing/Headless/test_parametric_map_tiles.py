@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from support.pm_objects import mapping_item
+from support.tiled_masks import errors_of
 from support.tiled_objects import ORIGIN, TURNED, UPRIGHT, affine_of, map_by_hand, slide, write
 from support.volumes import array_of_image, elements_of
-from test_segmentation_tiles import errors_of
 
 import dicombridge
 from dicombridge.errors import ExportError, GeometryError, UnsupportedError
