@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -18,6 +16,7 @@ import pytest
 from pydicom.uid import generate_uid
 from support import slides
 from support.scenes import saved_and_read
+from support.slide_folders import LEVEL, examined, load, opened
 from support.slides import array_of, expected_point, in_scene
 
 import dicombridge
@@ -27,28 +26,9 @@ from dicombridge.slide import choice
 from dicombridge.slide.levels import read_levels
 from dicombridge.slide.pixel_matrix import pixel_matrix_of
 
-LEVEL = slides.Level(rows=280, columns=400, tile=(64, 64))
 PHOTOGRAPH = "1.2.840.10008.5.1.4.1.1.77.1.4"
 CONFOCAL = "1.2.840.10008.5.1.4.1.1.77.1.8"
 SLIDE_COORDINATES = "1.2.840.10008.5.1.4.1.1.77.1.3"
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[Any]:
-    database = dicombridge.open_folder(folder)
-    try:
-        yield database
-    finally:
-        database.close()
-
-
-def examined(folder: Path) -> list[Any]:
-    with opened(folder) as database:
-        return dicombridge.examine(database)
-
-
-def load(folder: Path, scene: Any, **options: Any) -> list[Any]:
-    return dicombridge.load(folder, scene=scene, **options)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -15,33 +14,13 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from support import slides
+from support.slide_folders import LEVEL, examined, load, opened
 from support.slides import array_of, expected_point, in_scene
 from support.volumes import lps_of_volume, vtk_matrix
 
-import dicombridge
 from dicombridge import slide
 from dicombridge.errors import GeometryError, MissingReferenceError, UnsupportedError
 from dicombridge.slide import tiling
-
-LEVEL = slides.Level(rows=280, columns=400, tile=(64, 64))
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[Any]:
-    database = dicombridge.open_folder(folder)
-    try:
-        yield database
-    finally:
-        database.close()
-
-
-def examined(folder: Path) -> list[Any]:
-    with opened(folder) as database:
-        return dicombridge.examine(database)
-
-
-def load(folder: Path, scene: Any, **options: Any) -> list[Any]:
-    return dicombridge.load(folder, scene=scene, **options)
 
 
 @pytest.fixture
