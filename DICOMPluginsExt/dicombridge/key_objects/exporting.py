@@ -31,6 +31,7 @@ from dicombridge.progress import Progress, silent
 from dicombridge.references import Reference, references_of
 from dicombridge.report import concepts, items
 from dicombridge.report.evidence import evidence_items, referenced_instances
+from dicombridge.report.trees import ROOT, without_content
 from dicombridge.shadow import remembered
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["export"]
 
 OWN_OPTIONS = ("slices", "instances", "frames", "title", "reason", "description", "observer", "source")
-ROOT = ("ValueType", "ConceptNameCodeSequence", "ContinuityOfContent", "ContentTemplateSequence", "ContentSequence")
 EVIDENCE = "CurrentRequestedProcedureEvidenceSequence"
 NOT_OPTIONS = (*ROOT, EVIDENCE, "IdenticalDocumentsSequence", "Modality")
 RENEWED = ("ContentDate", "ContentTime", EVIDENCE, "IdenticalDocumentsSequence", *ROOT)
@@ -269,10 +269,7 @@ def _dataset(
     header = _header(one, study, database)
     attributes = {**one.selection.attributes, "StudyInstanceUID": uid}
     new = NewObject(KEY_OBJECT_SELECTION, "KO", "Key objects", one.selection.name)
-    kept = None
-    if one.kept is not None:
-        kept = Dataset()
-        kept.update({element.tag: element for element in one.kept if element.keyword not in ROOT})
+    kept = without_content(one.kept) if one.kept is not None else None
     dataset = new_header(new, header, kept, attributes, RENEWED)
     dataset.StudyInstanceUID = uid
     for keyword in ROOT:

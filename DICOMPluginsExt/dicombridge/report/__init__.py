@@ -2,6 +2,7 @@
 
 =================  ==================================================================
 examine            what can be loaded
+trees              content trees as datasets: the root item, a walk over the items
 content            dataset -> content tree, by a tolerant walk
 readable           content tree -> readable outline, and rows of a table
 concepts           the codes by which items are found

@@ -111,5 +111,10 @@ CUBIC_MILLIMETRE = Code("mm3", "UCUM", "mm3")
 DEGREE = Code("deg", "UCUM", "deg")
 NO_UNITS = Code("1", "UCUM", "no units")
 
+CORNERSTONE_SCHEME = "99CS3D"
+"""Coding scheme of what Cornerstone3D adds to a shape for itself: control points, label positions."""
+CONTROL_POINTS = Code("ControlPoints", CORNERSTONE_SCHEME, "Control Points")
+SPLINE_TYPE = Code("SplineType", CORNERSTONE_SCHEME, "Spline Type")
+
 ANGLES = (ANGLE, COBB_ANGLE)
 """Measurements whose three points are an angle."""

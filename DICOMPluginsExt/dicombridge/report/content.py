@@ -19,6 +19,7 @@ from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 from dicombridge.codes import Code
 from dicombridge.part10 import Buffer, Element, NeedsPydicom, TruncatedError, elements, items
 from dicombridge.report.groups import Graphic, InstanceReference
+from dicombridge.report.trees import CONTENT_SEQUENCE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +36,6 @@ __all__ = [
     "read_content",
 ]
 
-CONTENT_SEQUENCE = 0x0040A730
 MOST_ITEMS = 2_000_000
 """Content items of a document."""
 DEEPEST = 200

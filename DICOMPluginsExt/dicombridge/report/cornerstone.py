@@ -28,11 +28,7 @@ TAG = "Cornerstone3DTools@^0.1.0"
 LESION_IDENTIFIER = Code("121151", "DCM", "Lesion Identifier")
 """Concept of the user's own identifier of a group that has a comment too."""
 
-_OWN_SCHEME = "99CS3D"
-"""Coding scheme of what an annotation has beside its geometry: control points of a spline, place of the label."""
-_CONTROL_POINTS = "ControlPoints"
 _FREE_TEXT = "CORNERSTONEFREETEXT"
-"""What cornerstone writes of a point, which has no number: that its centre is 0."""
 
 # The adapters look for these meanings, letter by letter.
 _MEANINGS = {
@@ -87,7 +83,7 @@ def editable_groups(group: Group) -> list[Group]:
 
 
 def _is_extra(region: Region) -> bool:
-    return region.purpose is not None and region.purpose.scheme_designator == _OWN_SCHEME
+    return region.purpose is not None and region.purpose.scheme_designator == concepts.CORNERSTONE_SCHEME
 
 
 def _checked(region: Region) -> Region:
@@ -239,7 +235,7 @@ def _annotation(group: Group, tool: str, regions: Sequence[Region], extras: Sequ
 
 def _carried(extra: Region) -> bool:
     """Whether an extra hangs on the first number, as control points do, and not on the group."""
-    return extra.purpose is not None and extra.purpose.value == _CONTROL_POINTS
+    return extra.purpose is not None and concepts.is_one_of(extra.purpose, [concepts.CONTROL_POINTS])
 
 
 def _lacks(measurements: Sequence[Measurement], concept: Code) -> bool:

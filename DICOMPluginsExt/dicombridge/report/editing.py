@@ -6,7 +6,7 @@ Items that nobody here understands stay where they are.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,19 +17,15 @@ from dicombridge.errors import ExportError
 from dicombridge.report import concepts, items, template
 from dicombridge.report.concepts import key
 from dicombridge.report.groups import Group, Measurement, Region, Site
+from dicombridge.report.trees import Position, placed_items, tree_items
 
 __all__ = ["EditedDocument"]
-
-Position = tuple[int, ...]
 
 _CODED: tuple[tuple[str, Code], ...] = (("category", concepts.FINDING_CATEGORY), ("finding", concepts.FINDING))
 _TEXTS: tuple[tuple[str, Code, str], ...] = (
     ("tracking_identifier", concepts.TRACKING_IDENTIFIER, items.HAS_OBS_CONTEXT),
     ("comment", concepts.COMMENT, items.CONTAINS),
 )
-
-
-CONTROL_POINTS, SPLINE_TYPE = ("ControlPoints", "99CS3D"), ("SplineType", "99CS3D")
 
 
 class EditedDocument:
@@ -51,7 +47,7 @@ class EditedDocument:
         self.warnings: list[str] = []
         self._removed: set[int] = set()
         # What items refer to by its position is found now: positions change when items are removed.
-        self._targets = [(item, self._item(_target(item))) for item in _walk(dataset) if _target(item)]
+        self._targets = [(item, self._item(_target(item))) for item in tree_items(dataset) if _target(item)]
 
     # --- Groups ------------------------------------------------------------------------------------------------------
 
@@ -103,7 +99,7 @@ class EditedDocument:
     def finish(self) -> Dataset:
         """Take out what was removed, let references by position follow, and return the dataset."""
         self._purge(self.dataset)
-        places = {id(item): position for position, item in _positions(self.dataset)}
+        places = {id(item): position for position, item in placed_items(self.dataset)}
         dangling = set()
         for item, target in self._targets:
             if target is None:
@@ -132,13 +128,17 @@ class EditedDocument:
                 _append(container, [template.region_item(items.CONTAINS, region)])
             elif not _same_region(region, old):
                 self._drop_control_points(group, container)
-                copies = [item for item in _walk(container) if _says(item, old)]
+                copies = [item for item in tree_items(container) if _says(item, old)]
                 for item in copies or filter(None, [self._item(region.position)]):
                     _replace(item, _region_like(item, region))
 
     def _drop_control_points(self, group: Group, container: Dataset) -> None:
         """Let go of what cornerstone would rebuild the shape from as it was; it is a contour like others now."""
-        found = [item for item in _walk(container) if _concept(item) in (CONTROL_POINTS, SPLINE_TYPE)]
+        found = [
+            item
+            for item in tree_items(container)
+            if _concept(item) in (key(concepts.CONTROL_POINTS), key(concepts.SPLINE_TYPE))
+        ]
         self._removed.update(map(id, found))
         parts = group.tracking_identifier.split(":")
         if found and len(parts) == 3:
@@ -267,19 +267,6 @@ def _append(container: Dataset, new: Iterable[Dataset]) -> None:
     container.ContentSequence = [*(container.get("ContentSequence") or ()), *new]
 
 
-def _walk(dataset: Dataset) -> Iterator[Dataset]:
-    return (item for _, item in _positions(dataset))
-
-
-def _positions(dataset: Dataset) -> Iterator[tuple[Position, Dataset]]:
-    waiting: list[tuple[Position, Dataset]] = [((1,), dataset)]
-    while waiting:
-        position, item = waiting.pop()
-        yield position, item
-        content: Any = item.get("ContentSequence") or ()
-        waiting.extend(((*position, place), child) for place, child in enumerate(content, start=1))
-
-
 def _target(item: Dataset) -> Position:
     value = item.get("ReferencedContentItemIdentifier")
     if value is None or value == "":
@@ -308,7 +295,7 @@ def _site_key(site: Site) -> Any:
 
 def _same_region(region: Region, old: Region) -> bool:
     if region.graphic is None or old.graphic is None:
-        return region.graphic is old.graphic and np.array_equal(region.points, old.points)  # type: ignore[arg-type]
+        return region.graphic is old.graphic and np.array_equal(np.asarray(region.points), np.asarray(old.points))
     same = region.graphic.type == old.graphic.type and np.array_equal(region.graphic.data, old.graphic.data)
     return same and region.images == old.images
 

@@ -13,10 +13,9 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from dicombridge.encode import element, encoded_dataset, sequence
+from dicombridge.report.trees import CONTENT_SEQUENCE
 
-__all__ = ["CONTENT_SEQUENCE", "encoded_content"]
-
-CONTENT_SEQUENCE = 0x0040A730
+__all__ = ["encoded_content"]
 
 _LONG = Struct("<HH2sHL").pack
 _SHORT_TEXTS = frozenset({"CS", "SH", "LO", "UI", "DA", "TM", "DT"})

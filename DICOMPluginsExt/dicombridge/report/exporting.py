@@ -20,7 +20,7 @@ from dicombridge.references import Reference, references_of
 from dicombridge.report.content import content_of_text
 from dicombridge.report.contents import COORDINATES, ContentOptions, Contents, contents_of, report_table_of
 from dicombridge.report.editing import EditedDocument
-from dicombridge.report.encoding import CONTENT_SEQUENCE, encoded_content
+from dicombridge.report.encoding import encoded_content
 from dicombridge.report.evidence import evidence_items, referenced_instances
 from dicombridge.report.groups import Group, Observer
 from dicombridge.report.kept import REPORT_ROLE, kept_groups
@@ -28,6 +28,7 @@ from dicombridge.report.placement import place_regions
 from dicombridge.report.recognizing import recognized_groups
 from dicombridge.report.table_edits import with_table_edits
 from dicombridge.report.template import PROFILES, group_items, measurement_report
+from dicombridge.report.trees import CONTENT_SEQUENCE, ROOT, tree_items, without_content
 from dicombridge.shadow import HEADER_ATTRIBUTE, remembered
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ _FOR_GROUPS = frozenset(f"1.2.840.10008.5.1.4.1.1.88.{number}" for number in (22
 """Enhanced, Comprehensive, Comprehensive 3D and Extensible SR, whose content is free for measurement groups."""
 OWN_OPTIONS = ("source", "profile", "coordinates", "observer", "segmentation", "volume")
 NOT_OPTIONS = ("ContentSequence", "ValueType", "ConceptNameCodeSequence", "ContentTemplateSequence", "Modality")
-ROOT = ("ValueType", "ConceptNameCodeSequence", "ContinuityOfContent", "ContentTemplateSequence", "ContentSequence")
 RENEWED = (
     "ContentDate",
     "ContentTime",
@@ -238,7 +238,7 @@ def _groups_of_document(nodes: Sequence[Any], database: Database | None) -> list
     table = next(filter(None, map(report_table_of, nodes)), None)
     root = content_of_text(str(table.GetAttribute(HEADER_ATTRIBUTE) or "")) if table is not None else None
     groups = recognized_groups(root) if root is not None else []
-    place_regions(groups, database)  # what has no place now had none when it was loaded, and that was said then
+    place_regions(groups, database)  # what has no place was said when the report was loaded
     return groups
 
 
@@ -256,7 +256,8 @@ def _dataset(
     positions = {group.position for group in before}
     sop_class = _sop_class(root, kept, any(group.position not in positions for group in contents.groups))
     new = NewObject(sop_class, "SR", "Measurement report", contents.name)
-    dataset = new_header(new, contents.source.header, _without_content(kept), contents.attributes, RENEWED)
+    header = without_content(kept) if kept is not None else None
+    dataset = new_header(new, contents.source.header, header, contents.attributes, RENEWED)
     for keyword in ROOT:
         if keyword in root:
             dataset[keyword] = root[keyword]
@@ -265,7 +266,7 @@ def _dataset(
     for keyword in ("ReferencedPerformedProcedureStepSequence", "PerformedProcedureCodeSequence"):
         if keyword not in dataset:
             setattr(dataset, keyword, [])
-    before_it = references_of(_without_content(kept) or Dataset())
+    before_it = references_of(header) if header is not None else []
     known = [*before_it, *contents.source.references, *_images(contents), *segmentations]
     evidence = evidence_items(referenced_instances(root), known, database, str(dataset.StudyInstanceUID))
     if evidence:
@@ -310,20 +311,10 @@ def _stays(group: Group, profile: str) -> bool:
     return profile != "ohif" or not group.regions or group.tracking_identifier.lower().startswith("cornerstone")
 
 
-def _without_content(dataset: Dataset | None) -> Dataset | None:
-    if dataset is None:
-        return None
-    alone = Dataset()
-    for element in dataset:
-        if element.keyword not in ROOT:
-            alone.add(element)
-    return alone
-
-
 def _sop_class(root: Dataset, kept: Dataset | None, has_new_groups: bool) -> str:
     """Return the class of the document: that which it had, where that can hold what is in it now (PS3.3 A.35)."""
     before = str(kept.get("SOPClassUID") or "") if kept is not None else ""
-    types = {str(item.get("ValueType") or "") for item in _items(root)}
+    types = {str(item.get("ValueType") or "") for item in tree_items(root)}
     may_stay = before in _FOR_GROUPS or not has_new_groups
     if before and may_stay and types.isdisjoint(_CANNOT_HOLD.get(before, ())):
         return before
@@ -332,7 +323,7 @@ def _sop_class(root: Dataset, kept: Dataset | None, has_new_groups: bool) -> str
 
 def _repair(root: Dataset) -> None:
     """Give codes the meaning that the standard demands, where a loaded document has none."""
-    for item in _items(root):
+    for item in tree_items(root):
         measured = item.get("MeasuredValueSequence") or ()
         holders = [(item, "ConceptNameCodeSequence"), (item, "ConceptCodeSequence")]
         holders += [(one, "MeasurementUnitsCodeSequence") for one in measured]
@@ -340,15 +331,6 @@ def _repair(root: Dataset) -> None:
             for code in holder.get(keyword) or ():
                 if not code.get("CodeMeaning") and (code.get("CodeValue") or code.get("LongCodeValue")):
                     code.CodeMeaning = str(code.get("CodeValue") or code.get("LongCodeValue"))[:64]
-
-
-def _items(root: Dataset) -> list[Dataset]:
-    found, waiting = [], [root]
-    while waiting:
-        item = waiting.pop()
-        found.append(item)
-        waiting.extend(item.get("ContentSequence") or ())
-    return found
 
 
 def _segmentations(nodes: Sequence[Any], path: Any) -> list[Reference]:
@@ -373,7 +355,7 @@ def _images(contents: Contents) -> list[Reference]:
 
 def _transfer_syntax(dataset: Dataset) -> str:
     """Return explicit VR, or implicit VR where coordinates are longer than explicit VR has room for."""
-    for item in _items(dataset):
+    for item in tree_items(dataset):
         data = item.get("GraphicData")
         if data is not None and 4 * len(data) > LONGEST_SHORT:
             return IMPLICIT_VR_LITTLE_ENDIAN

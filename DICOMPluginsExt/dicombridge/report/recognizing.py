@@ -44,8 +44,6 @@ _OBSERVER = {
 }
 _THEMSELVES = frozenset({"NUM", "IMAGE", "COMPOSITE"})
 """Value types of items that are read by them even if their name is that of a text or a code."""
-_OF_CORNERSTONE = "99CS3D"
-"""Coding scheme of what cornerstone keeps of an annotation beside its geometry."""
 _LATERALITY = key(concepts.LATERALITY)
 _TOPOGRAPHICAL_MODIFIER = key(concepts.TOPOGRAPHICAL_MODIFIER)
 
@@ -407,7 +405,7 @@ def _is_of_viewer(item: ContentItem) -> bool:
 
     They stay in the document; a region of them would be shown as a finding.
     """
-    return item.concept is not None and item.concept.scheme_designator == _OF_CORNERSTONE
+    return item.concept is not None and item.concept.scheme_designator == concepts.CORNERSTONE_SCHEME
 
 
 def _has_arms(region: Region) -> bool:

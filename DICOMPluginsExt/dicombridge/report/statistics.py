@@ -21,7 +21,7 @@ from dicombridge.report import concepts
 from dicombridge.report.concepts import key
 from dicombridge.report.content import InstanceReference
 from dicombridge.report.groups import Group, Measurement, Site
-from dicombridge.report.sheets import GROUP_COLUMN
+from dicombridge.report.sheets import DERIVATION, GROUP_COLUMN, METHOD, QUANTITY, UNITS
 from dicombridge.segmentation.arrays import image_array, label_images, to_grid
 from dicombridge.segmentation.nodes import remembered_number, segment_of_node
 from dicombridge.shadow import remembered
@@ -44,10 +44,6 @@ __all__ = [
 
 SEGMENT_COLUMN = "Segment"
 """Column of Segment Statistics with the name of the segment (``SegmentStatisticsLogic.segmentColumnName``)."""
-QUANTITY, UNITS, METHOD, DERIVATION = (
-    f"DICOM.{name}" for name in ("QuantityCode", "UnitsCode", "MeasurementMethodCode", "DerivationCode")
-)
-"""Column properties that hold codes."""
 _CLASS = "vtkMRMLSegmentationNode"
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 SUM_OF_VOXELS = Code("126030", "DCM", "Sum of segmented voxel volumes")
