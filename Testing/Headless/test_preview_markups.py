@@ -191,14 +191,14 @@ def test_labels_stand_apart_and_inside_the_picture() -> None:
         def __init__(self) -> None:
             self.boxes: list[tuple[float, float, float, float]] = []
 
-        def multiline_textbbox(self, place: Any, text: str, anchor: str, **_: Any) -> tuple[float, ...]:
+        def multiline_textbbox(self, place: Any, text: str, anchor: str, **_: Any) -> tuple[float, float, float, float]:
             wide, high = 8 * max(map(len, text.split("\n"))), 16 * len(text.split("\n"))
             left = place[0] - {"l": 0, "m": wide / 2, "r": wide}[anchor[0]]
             top = place[1] - {"a": 0, "m": high / 2, "d": high}[anchor[1]]
             return left, top, left + wide, top + high
 
         def multiline_text(self, place: Any, text: str, anchor: str, **_: Any) -> None:
-            self.boxes.append(self.multiline_textbbox(place, text, anchor))  # type: ignore[arg-type]
+            self.boxes.append(self.multiline_textbbox(place, text, anchor))
 
     recorder = Recorder()
     around = (100.0, 100.0, 160.0, 140.0)

@@ -145,7 +145,7 @@ def _of_its_line(one: Measurement, given: Sequence[Region], placed: Sequence[int
 
 def _kind_together(regions: Sequence[Region]) -> str:
     """Return the kind of shape that several regions are together; empty where each is one by itself."""
-    if len(regions) == 2 and all(one.type == "POLYLINE" and len(one.points) == 2 for one in regions):  # type: ignore[arg-type]
+    if len(regions) == 2 and all(one.type == "POLYLINE" and len(np.asarray(one.points)) == 2 for one in regions):
         return "lines"
     if len(regions) >= 4 and all(one.type == "POLYGON" for one in regions):
         if len(regions) == FACES_OF_BOX and box_of_faces(regions) is not None:
