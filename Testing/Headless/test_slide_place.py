@@ -20,7 +20,7 @@ from support.volumes import lps_of_volume, vtk_matrix
 
 from dicombridge import slide
 from dicombridge.errors import GeometryError, MissingReferenceError, UnsupportedError
-from dicombridge.slide import tiling
+from dicombridge.slide import pixel_matrix
 
 
 @pytest.fixture
@@ -253,7 +253,7 @@ def test_focal_planes_of_unknown_distance(name: str, tmp_path: Path, scene: Any)
     slides.save(dataset, path)
     (guessed,) = load(tmp_path, scene)
     assert "focal planes is not known; 1 um" in guessed.GetAttribute("DICOMBridge.Warning")
-    assert tiling.UNKNOWN_STEP_MM == 1e-3
+    assert pixel_matrix.UNKNOWN_STEP_MM == 1e-3
     np.testing.assert_array_equal(array_of(guessed), array_of(stated))
     np.testing.assert_allclose(lps_of_volume(guessed), lps_of_volume(stated), atol=1e-12)
 

@@ -383,7 +383,7 @@ def slide_sources(tiles: TileGrid, source: Source, used: Iterable[int]) -> Slice
         size = min(own.tile_rows, own.rows - row), min(own.tile_columns, own.columns - column)
         middle = own.to_slide(np.array([[column + size[1] / 2, row + size[0] / 2]]))
         across, along = np.floor(matrix.to_pixels(middle)[0]).astype(int).tolist()
-        frame = number_of(along // matrix.tile_rows, across // matrix.tile_columns, depth)
+        frame = number_of(along, across, depth)
         if frame is not None:
             by_tile[number] = [(sop_class, uid, frame)]
     same = (own.tile_rows, own.tile_columns) == (matrix.tile_rows, matrix.tile_columns)
@@ -408,8 +408,8 @@ def _path_of(source: Source) -> str:
 
 
 FrameNumber = Callable[[int, int, float], "int | None"]
-"""Returns the frame at a row and column of tiles and a depth (mm along the normal from the matrix): its number, 0 where
-it is not known which one of several it is, None where there is none."""
+"""Returns the frame that holds a pixel (row and column from 0) at a depth (mm along the normal from the matrix): its
+number, 0 where it is not known which one of several it is, None where there is none."""
 
 
 def _frame_numbers(slide: SlideImage, matrix: PixelMatrix, path: str) -> FrameNumber:
@@ -424,20 +424,20 @@ def _full_numbers(header: Any, matrix: PixelMatrix, path: str) -> FrameNumber:
     """Count along rows, columns, focal planes, optical paths (PS3.3 C.7.6.17.3)."""
     from dicombridge.segmentation.tiles import full_depths
 
-    down, across = -(-matrix.rows // matrix.tile_rows), -(-matrix.columns // matrix.tile_columns)
-    depths = full_depths(header, matrix)
+    tiles, depths = int(np.prod(matrix.tiles, dtype=object)), full_depths(header, matrix)
     paths = _optical_paths(header)
     channel = 0 if len(paths) < 2 else paths.index(path) if path in paths else None
     before = int(header.get("ConcatenationFrameOffsetNumber") or 0)
     count = int(header.get("NumberOfFrames") or 1)
 
     def number_of(row: int, column: int, depth: float) -> int | None:
-        if not (0 <= row < down and 0 <= column < across):
+        tile = matrix.number_of_tile(row, column)
+        if tile is None:
             return None
         plane = _nearest(depths, depth)
         if plane is None or channel is None:
             return 0
-        number = ((channel * len(depths) + plane) * down + row) * across + column + 1 - before
+        number = (channel * len(depths) + plane) * tiles + tile + 1 - before
         return number if 0 < number <= count else None
 
     return number_of
@@ -457,20 +457,22 @@ def _sparse_numbers(slide: SlideImage, matrix: PixelMatrix, path: str) -> FrameN
     several = len(set(named)) > 1
     depths = np.unique(np.round(places.depths, _DEPTH_DIGITS))
     planes = np.searchsorted(depths, np.round(places.depths, _DEPTH_DIGITS)).tolist()
-    numbers: dict[tuple[int, int, int], int] = {}
-    tiles: set[tuple[int, int]] = set()
+    numbers: dict[tuple[int | None, int], int] = {}
+    tiles: set[int | None] = set()
     pairs = zip(places.rows.tolist(), places.columns.tolist(), planes, strict=True)
     for number, (row, column, plane) in enumerate(pairs, start=1):
-        tile = row // matrix.tile_rows, column // matrix.tile_columns
+        tile = matrix.number_of_tile(row, column)
         tiles.add(tile)
         if not several or named[number - 1] == path:
-            numbers.setdefault((*tile, plane), number)
+            numbers.setdefault((tile, plane), number)
 
     def number_of(row: int, column: int, depth: float) -> int | None:
-        plane = _nearest(depths, depth)
+        tile, plane = matrix.number_of_tile(row, column), _nearest(depths, depth)
+        if tile is None:
+            return None
         if plane is None or (several and path not in named):
-            return 0 if (row, column) in tiles else None
-        return numbers.get((row, column, plane))
+            return 0 if tile in tiles else None
+        return numbers.get((tile, plane))
 
     return number_of
 

@@ -15,7 +15,16 @@ import numpy as np
 from dicombridge.errors import GeometryError, UnreadableError, UnsupportedError
 from dicombridge.geometry import grid, plausible, unit_normal
 from dicombridge.segmentation.planes import FrameStack
-from dicombridge.slide.pixel_matrix import HALF, MM_PER_Z_UNIT, PixelMatrix, pixel_matrix_of
+from dicombridge.slide.pixel_matrix import (
+    HALF,
+    MM_PER_Z_UNIT,
+    SAME_PLANE_MM,
+    SINGLE_SLICE_MM,
+    UNEVEN,
+    UNKNOWN_STEP_MM,
+    PixelMatrix,
+    pixel_matrix_of,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,14 +51,6 @@ _ROW = (SLIDE_POSITION, 0, 0x0048021F)
 _COLUMN = (SLIDE_POSITION, 0, 0x0048021E)
 _Z_OFFSET = (SLIDE_POSITION, 0, 0x0040074A)
 
-SINGLE_SLICE_MM = 1.0
-"""Thickness of a grid of one focal plane, as that of a slide's image, so that one is shown with the other."""
-UNKNOWN_STEP_MM = 1e-3
-"""Between focal planes of which no header says how far they are apart, as those of a slide's image."""
-SAME_PLANE_MM = 1e-6
-"""Focal planes nearer than a nanometre are one."""
-UNEVEN = 0.05
-"""Part of their distance that focal planes may be away from even places."""
 MOST_FOCAL_PLANES = 4096
 MOST_TILES = 2**31
 """Tiles of a segment; frames are counted no further (Number of Frames is an integer string)."""
@@ -194,11 +195,6 @@ def _decimal(raw: bytes | None, otherwise: float) -> float:
         return float("nan")
 
 
-def _lattice(matrix: PixelMatrix) -> tuple[int, int]:
-    """Return how many tiles lie below each other, and beside each other."""
-    return -(-matrix.rows // matrix.tile_rows), -(-matrix.columns // matrix.tile_columns)
-
-
 def _focal_planes(header: Any) -> int:
     value = header.get("TotalPixelMatrixFocalPlanes")
     return value if isinstance(value, int) and 0 < value <= MOST_FOCAL_PLANES else 1
@@ -208,7 +204,7 @@ def _check_full(parts: Sequence[MultiFrame], matrix: PixelMatrix) -> None:
     first = parts[0]
     if str(first.header.get("DimensionOrganizationType") or "") != "TILED_FULL":
         raise UnreadableError(first.path, "its frames do not say where in the total pixel matrix they lie.")
-    tiles = int(np.prod(_lattice(matrix), dtype=object)) * _focal_planes(first.header)
+    tiles = int(np.prod(matrix.tiles, dtype=object)) * _focal_planes(first.header)
     count = sum(map(_count, parts))
     is_part = bool(first.header.get("ConcatenationUID"))
     if tiles > MOST_TILES or (count % tiles and not is_part):
@@ -224,11 +220,10 @@ def _numbers(part: MultiFrame) -> NDArray[np.int64]:
 
 def _implicit(part: MultiFrame, matrix: PixelMatrix) -> Places:
     """Return the places that follow from the order: along rows, then columns, then focal planes, then channels."""
-    down, across = _lattice(matrix)
+    down, across = matrix.tiles
     numbers = _numbers(part)
-    in_plane, plane = numbers % (down * across), numbers // (down * across) % _focal_planes(part.header)
-    heights = _full_heights(part.header)[plane]
-    return in_plane // across * matrix.tile_rows, in_plane % across * matrix.tile_columns, heights
+    plane = numbers // (down * across) % _focal_planes(part.header)
+    return *matrix.corners_of_tiles(numbers % (down * across)), _full_heights(part.header)[plane]
 
 
 def _full_heights(header: Any) -> NDArray[np.float64]:
@@ -259,7 +254,7 @@ def channels(part: MultiFrame) -> NDArray[np.int64]:
     Segments, and optical paths, vary the slowest (PS3.3 C.7.6.17.3).
     """
     matrix = pixel_matrix_of(part.header)
-    tiles = int(np.prod(_lattice(matrix), dtype=object)) * _focal_planes(part.header)
+    tiles = int(np.prod(matrix.tiles, dtype=object)) * _focal_planes(part.header)
     return np.asarray(_numbers(part) // tiles, dtype=np.int64)
 
 

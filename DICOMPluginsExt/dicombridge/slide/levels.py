@@ -17,7 +17,7 @@ from dicombridge.attribute_values import items_of, number_of
 from dicombridge.errors import DicomBridgeError, GeometryError, UnreadableError
 from dicombridge.geometry import plausible
 from dicombridge.kinds import kind_named
-from dicombridge.slide.pixel_matrix import PixelMatrix
+from dicombridge.slide.pixel_matrix import MM_PER_Z_UNIT, PixelMatrix
 from dicombridge.text import one_line
 from dicombridge.tolerance import reading
 
@@ -40,8 +40,6 @@ SLIDE_CLASSES = frozenset(
 )
 """SOP classes of tiled images; those of the others have a total pixel matrix as well where they are tiled."""
 
-MICROMETRES = 1e-3
-"""mm of the unit of Z Offset in Slide Coordinate System; X and Y are in mm (PS3.3 C.8.12.2.1.1)."""
 LEAST_SPACING_MM = 1e-6
 """A nanometre: a pixel of light microscopy is some hundreds of them."""
 
@@ -327,7 +325,7 @@ def _offsets(item: Dataset | None) -> tuple[float, ...] | None:
     if item is None:
         return None
     x, y, z = (number_of(item, f"{axis}OffsetInSlideCoordinateSystem") for axis in "XYZ")
-    return None if x is None or y is None else _numbers((x, y, (z or 0.0) * MICROMETRES), 3)
+    return None if x is None or y is None else _numbers((x, y, (z or 0.0) * MM_PER_Z_UNIT), 3)
 
 
 def _origin(header: Any) -> tuple[float, ...] | None:

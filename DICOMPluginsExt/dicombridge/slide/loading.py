@@ -28,8 +28,8 @@ from dicombridge.slide.choice import (
 )
 from dicombridge.slide.levels import IMAGE, VOLUME, Level, read_levels
 from dicombridge.slide.names import label_of, sized, title_of
+from dicombridge.slide.pixel_matrix import SAME_PLANE_MM
 from dicombridge.slide.tiles import Box, OpenLevel
-from dicombridge.slide.tiling import SAME_PLANE_MM
 from dicombridge.slide.volume import Picture, Slice, add_picture, read_picture
 from dicombridge.tolerance import reading
 

@@ -18,12 +18,29 @@ from dicombridge.geometry import plausible
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["HALF", "MM_PER_Z_UNIT", "PixelMatrix", "pixel_matrix_of"]
+__all__ = [
+    "HALF",
+    "MM_PER_Z_UNIT",
+    "SAME_PLANE_MM",
+    "SINGLE_SLICE_MM",
+    "UNEVEN",
+    "UNKNOWN_STEP_MM",
+    "PixelMatrix",
+    "pixel_matrix_of",
+]
 
 MM_PER_Z_UNIT = 1e-3
 """Z Offset in Slide Coordinate System is in micrometres, where X and Y are in mm (PS3.3 C.8.12.2.1.1)."""
 HALF = 0.5
 """Column and row of the centre of the first pixel."""
+SINGLE_SLICE_MM = 1.0
+"""Thickness of a node of one focal plane: that of a glass slide, so that all that lies on it shares the slice shown."""
+UNKNOWN_STEP_MM = 1e-3
+"""Between focal planes of which no header says how far they are apart."""
+SAME_PLANE_MM = 1e-6
+"""Focal planes nearer than a nanometre are one; they are some hundreds of them apart."""
+UNEVEN = 0.05
+"""Part of their distance by which focal planes may be away from an even place."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,21 @@ class PixelMatrix:
     orientation: tuple[float, ...]
     spacing: tuple[float, float]
     frame_of_reference_uid: str = ""
+
+    @property
+    def tiles(self) -> tuple[int, int]:
+        """Number of tiles below each other, and beside each other; the last ones may reach beyond the matrix."""
+        return -(-self.rows // self.tile_rows), -(-self.columns // self.tile_columns)
+
+    def corners_of_tiles(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return first row and first column (n,) of tiles, which are counted from 0, row by row (PS3.3 C.7.6.17.3)."""
+        across = self.tiles[1]
+        return numbers // across * self.tile_rows, numbers % across * self.tile_columns
+
+    def number_of_tile(self, row: int, column: int) -> int | None:
+        """Return the number of the tile that holds a pixel (from 0), None where there is none; the reverse of above."""
+        (down, across), below, beside = self.tiles, row // self.tile_rows, column // self.tile_columns
+        return below * across + beside if 0 <= below < down and 0 <= beside < across else None
 
     @property
     def affine(self) -> NDArray[np.float64]:

@@ -12,14 +12,15 @@ import numpy as np
 from dicombridge.attribute_values import items_of
 from dicombridge.errors import UnreadableError
 from dicombridge.geometry import plausible
-from dicombridge.slide.levels import MICROMETRES, Level
+from dicombridge.slide.levels import Level
+from dicombridge.slide.pixel_matrix import MM_PER_Z_UNIT, SAME_PLANE_MM, UNKNOWN_STEP_MM
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dicombridge.functional_groups import FrameTable
 
-__all__ = ["SAME_PLANE_MM", "UNKNOWN_STEP_MM", "Tiling", "tiling_of"]
+__all__ = ["Tiling", "tiling_of"]
 
 _PLANE_POSITION = 0x0048021A
 _COLUMN_POSITION, _ROW_POSITION = 0x0048021E, 0x0048021F
@@ -27,12 +28,8 @@ _Z_OFFSET = 0x0040074A
 _PATH_IDENTIFICATION, _PATH_IDENTIFIER = 0x00480207, 0x00480106
 _MOST_TILES = 2**62
 """Tiles of a plane beyond any that there are; numpy counts no further."""
-UNKNOWN_STEP_MM = 1e-3
-"""Between focal planes of which no header says how far they are apart."""
 _UNKNOWN_FRAME_STEP_MM = 1.0
 """Between the frames of a photograph, which are shown as slices."""
-SAME_PLANE_MM = 1e-6
-"""Focal planes nearer than a nanometre are one; they are some hundreds of them apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,14 +102,8 @@ def tiling_of(level: Level, counts: Sequence[int], tables: Sequence[FrameTable])
     return _sparse(level, file, frame, tables)
 
 
-def _grid(level: Level) -> tuple[int, int]:
-    """Return the number of tiles down and across."""
-    matrix = level.matrix
-    return -(-matrix.rows // matrix.tile_rows), -(-matrix.columns // matrix.tile_columns)
-
-
 def _no_positions(level: Level, frames: int) -> tuple[str, ...]:
-    down, across = _grid(level)
+    down, across = level.matrix.tiles
     if frames % (down * across):
         raise UnreadableError(
             level.files[0], f"does not say where its {frames} tiles lie in a grid of {down} x {across}."
@@ -122,7 +113,7 @@ def _no_positions(level: Level, frames: int) -> tuple[str, ...]:
 
 def _full(level: Level, file: NDArray[Any], frame: NDArray[Any], warnings: tuple[str, ...]) -> Tiling:
     """Lay tiles row by row, plane by plane, path by path."""
-    down, across = _grid(level)
+    down, across = level.matrix.tiles
     tiles = min(down * across, _MOST_TILES)
     number = frame + np.asarray(level.frame_offsets, dtype=np.int64)[file]
     place, beyond = number % tiles, number // tiles
@@ -141,7 +132,7 @@ def _full(level: Level, file: NDArray[Any], frame: NDArray[Any], warnings: tuple
     if known > 1 and not level.plane_spacing:
         step = f"{UNKNOWN_STEP_MM * 1e3:g} um"
         warnings += (f"The distance of its focal planes is not known; {step} was taken.",)
-    row, column = place // across * level.matrix.tile_rows, place % across * level.matrix.tile_columns
+    row, column = level.matrix.corners_of_tiles(place)
     columns = _kept(there, file, frame, row, column, plane, path)
     return _tiling(columns, offsets, found == expected, warnings)
 
@@ -182,7 +173,7 @@ def _tiling(
 
 def _covers(level: Level, planes: int, columns: Sequence[NDArray[Any]]) -> bool:
     """Whether there is a tile at each place of the regular grid."""
-    down, across = _grid(level)
+    down, across = level.matrix.tiles
     if down * across * planes * len(level.optical_paths) > len(columns[0]):
         return False
     _, _, row, column, plane, path = columns
@@ -212,7 +203,7 @@ def _collect(name: str, level: Level, table: FrameTable, count: int, values: lis
 
 def _height(name: str, value: bytes | None) -> float:
     try:
-        height = float((value or b"0").rstrip(b"\0 ") or 0) * MICROMETRES
+        height = float((value or b"0").rstrip(b"\0 ") or 0) * MM_PER_Z_UNIT
     except ValueError:
         height = float("nan")
     if not plausible(height):

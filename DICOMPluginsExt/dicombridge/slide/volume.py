@@ -13,6 +13,7 @@ from dicombridge import hierarchy, shadow
 from dicombridge.errors import GeometryError
 from dicombridge.geometry import grid, ijk_to_ras, unit_normal, vtk_matrix
 from dicombridge.slide.levels import Level
+from dicombridge.slide.pixel_matrix import SINGLE_SLICE_MM, UNEVEN
 from dicombridge.slide.tiles import Box, OpenLevel
 from dicombridge.text import node_name, plain_text
 from dicombridge.tolerance import quiet
@@ -26,18 +27,12 @@ __all__ = [
     "ICC_PROFILE",
     "OPTICAL_PATH",
     "REGION",
-    "SINGLE_SLICE_MM",
     "Picture",
     "Slice",
     "add_picture",
     "place",
     "read_picture",
 ]
-
-SINGLE_SLICE_MM = 1.0
-"""Thickness of a volume of one focal plane: that of a glass slide, so that all levels share the slice that is shown."""
-UNEVEN = 0.05
-"""Part of their distance by which focal planes may be away from an even place."""
 
 ICC_PROFILE = "DICOMBridge.ICCProfile"
 """Node attribute: base64 of the ICC profile of the optical path, whether or not it was applied."""
