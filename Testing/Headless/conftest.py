@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.orthanc import Orthanc, start_orthanc
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -27,6 +29,38 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data: {folder} is not a folder (set DICOMBRIDGE_TEST_DATA)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_logger() -> Iterator[None]:
+    """Undo what the command line does to the library's logger, or the next test would not see its warnings."""
+    logger = logging.getLogger("dicombridge")
+    before = logger.propagate, logger.level, logger.handlers[:]
+    yield
+    logger.propagate, logger.level, logger.handlers = before
+
+
+@pytest.fixture(scope="session")
+def orthanc_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """An Orthanc for all tests of a process; ask for ``orthanc`` to get it empty."""
+    with start_orthanc(tmp_path_factory.mktemp("orthanc")) as server:
+        yield server
+
+
+@pytest.fixture
+def orthanc(orthanc_session: Orthanc) -> Orthanc:
+    """A running, empty Orthanc with DICOMweb."""
+    if orthanc_session.process is None:
+        orthanc_session.start()
+    orthanc_session.clear()
+    return orthanc_session
+
+
+@pytest.fixture(scope="session")
+def locked_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """An Orthanc that wants a user (``anna``) and a password (``s3cret-Pass``)."""
+    with start_orthanc(tmp_path_factory.mktemp("orthanc"), {"anna": "s3cret-Pass"}) as server:
+        yield server
 
 
 @pytest.fixture

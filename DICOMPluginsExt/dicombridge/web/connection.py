@@ -421,10 +421,10 @@ def _translated(error: Exception, server: Server) -> Exception:
             "If its authority is your own, give its file as the CA bundle.",
             details=type(error).__name__,
         )
-    if any(isinstance(one, requests.ConnectTimeout | urllib3.exceptions.ConnectTimeoutError) for one in chain):
-        return UnreachableError(f"{server}: {host} does not answer.")
     if any(isinstance(one, ConnectionRefusedError) for one in chain):
         return UnreachableError(f"{server}: nothing listens at {host}. Is the server running?")
+    if any(isinstance(one, requests.ConnectTimeout | urllib3.exceptions.ConnectTimeoutError) for one in chain):
+        return UnreachableError(f"{server}: {host} does not answer.")
     if any(isinstance(one, TimeoutError | requests.Timeout | urllib3.exceptions.TimeoutError) for one in chain):
         return _LostError(f"{server}: {host} stopped answering.")
     if any(isinstance(one, requests.TooManyRedirects) for one in chain):
