@@ -38,15 +38,20 @@ $(PEERS): $(NODE)/package.json $(NODE)/package-lock.json | system
 	  (cd $(NODE) && npm ci --loglevel=error --no-audit --no-fund) && touch $@; \
 	else echo "npm is not installed: tests against dcmjs will fail (DICOMBRIDGE_WITHOUT_NODE=1 leaves them out)."; fi
 
-# Tools that pip cannot bring. Installed where we may (root on Debian), named where we may not.
+# Tools that pip cannot bring. Installed where we may (root on Debian), named where we may not. RUNLEVEL=1 keeps Debian
+# from starting the servers among them: tests start their own.
 system:
 	@missing=""; \
 	command -v cmake >/dev/null || missing="$$missing cmake"; \
 	command -v c++ >/dev/null || missing="$$missing g++"; \
 	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	command -v curl >/dev/null || missing="$$missing curl"; \
+	command -v nginx >/dev/null || test -x /usr/sbin/nginx || missing="$$missing nginx-light"; \
+	test -x /usr/sbin/Orthanc -a -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so || \
+	  missing="$$missing orthanc orthanc-dicomweb"; \
 	test -n "$$missing" || exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	else echo "Please install:$$missing. Tests that need them fail."; fi
 
 clean:
