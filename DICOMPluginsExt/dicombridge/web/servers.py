@@ -15,6 +15,19 @@ from dicombridge.web.profile import Profile
 __all__ = ["Authentication", "Server", "Tls"]
 
 KINDS = ("none", "basic", "bearer", "gcloud", "google", "oidc", "certificate", "sigv4", "kheops")
+SECRETS = frozenset(
+    {
+        "client_secret",
+        "passphrase",
+        "password",
+        "refresh_token",
+        "secret_key",
+        "service_account",
+        "session_token",
+        "token",
+    }
+)
+SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-amz-security-token", "x-api-key"})
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,9 @@ class Authentication:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise DicomBridgeError(f"{self.kind!r} is not a kind of authentication; there are {', '.join(KINDS)}.")
+        secret = sorted(SECRETS.intersection(self.fields))
+        if secret:
+            raise DicomBridgeError(f"{secret[0]!r} is a secret and no field: give it to dicombridge.web.secrets.")
         object.__setattr__(self, "fields", {str(key): str(value) for key, value in self.fields.items()})
 
     def __hash__(self) -> int:
@@ -111,6 +127,9 @@ class Server:
         for service in ("qido", "wado", "stow"):
             object.__setattr__(self, service, _cleaned(getattr(self, service)))
         object.__setattr__(self, "headers", dict(self.headers))
+        secret = sorted(name for name in self.headers if name.lower() in SECRET_HEADERS)
+        if secret:
+            raise DicomBridgeError(f"The header {secret[0]!r} is a secret, which the authentication sends.")
 
     def __hash__(self) -> int:
         return hash((self.url, self.name, self.qido, self.wado, self.stow, self.authentication, self.tls, self.profile))
@@ -196,5 +215,7 @@ def _cleaned(url: str) -> str:
         return url
     if "@" in urlsplit(url).netloc:
         raise DicomBridgeError(f"{redacted(url)}: user and password do not belong in the address; use authentication.")
+    if "?" in url or "#" in url:
+        raise DicomBridgeError(f"{redacted(url)}: what follows ? or # does not belong in a root address.")
     origin(url)
     return without_slash(url)

@@ -73,7 +73,9 @@ class Session(requests.Session):
         if server.tls.certificate:
             self.cert = (server.tls.certificate, server.tls.key) if server.tls.key else server.tls.certificate
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        adapter = _Adapter(self._sockets.add, pool_connections=4, pool_maxsize=connections)
+        # Never None: OpenSSL would ask for the passphrase of a key on a terminal, and wait.
+        passphrase = getattr(credentials, "key_password", "")
+        adapter = _Adapter(self._sockets.add, passphrase, pool_connections=4, pool_maxsize=connections)
         self.mount("http://", adapter)
         self.mount("https://", adapter)
 
@@ -151,16 +153,17 @@ class Session(requests.Session):
 class _Adapter(HTTPAdapter):
     """Opens connections whose sockets are told to somebody who may shut them."""
 
-    def __init__(self, opened: Callable[[socket.socket], None], **options: Any) -> None:
+    def __init__(self, opened: Callable[[socket.socket], None], passphrase: str, **options: Any) -> None:
         self._pools = _pools(opened)
+        self._passphrase = passphrase
         super().__init__(max_retries=0, **options)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        super().init_poolmanager(*arguments, **options)
+        super().init_poolmanager(*arguments, key_password=self._passphrase, **options)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
-        manager = super().proxy_manager_for(*arguments, **options)
+        manager = super().proxy_manager_for(*arguments, key_password=self._passphrase, **options)
         manager.pool_classes_by_scheme = self._pools
         return manager
 
