@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dicombridge.codestreams import size_in_codestream
 from dicombridge.errors import UnreadableError, UnsupportedError
 from dicombridge.part10 import (
     DEFLATED_EXPLICIT_VR,
@@ -310,6 +311,9 @@ class PixelFrames:
         from pydicom.encaps import encapsulate
         from pydicom.pixels import get_decoder
 
+        size = size_in_codestream(compressed)
+        if size not in (None, (shape["rows"], shape["columns"])):
+            raise UnreadableError(self._name, f"frame {number} has {size} rows and columns; it contradicts itself.")
         try:
             decoder = get_decoder(self._syntax)
             if not decoder.is_available:

@@ -58,13 +58,13 @@ def check_group(node: Any, group: Any, coordinates: str, level: Dataset) -> None
     assert kept is not None
     for shape, points in zip(expected, found, strict=True):
         if kept.graphic_type in ("POLYGON", "RECTANGLE"):
-            np.testing.assert_allclose(points[:-1], shape, atol=1e-6)
+            np.testing.assert_allclose(points[:-1], shape, rtol=0, atol=1e-6)
             np.testing.assert_array_equal(points[0], points[-1])
         elif kept.graphic_type == "ELLIPSE":
-            np.testing.assert_allclose(points[[0, 16, 8, 24]], shape, atol=1e-6)
+            np.testing.assert_allclose(points[[0, 16, 8, 24]], shape, rtol=0, atol=1e-6)
             assert len(points) == 33
         else:
-            np.testing.assert_allclose(points, shape, atol=1e-6)
+            np.testing.assert_allclose(points, shape, rtol=0, atol=1e-6)
     names, values, _ = group.get_measurements()
     for place, name in enumerate(names):
         np.testing.assert_array_equal(cell_values(node, name.meaning), values[:, place])
@@ -327,6 +327,23 @@ def test_sparse_measurements(
 ) -> None:
     (node,) = load(polygons(tmp_path, set_measured(values, indices)), tmp_path / "slide")
     np.testing.assert_array_equal(cell_values(node, "Area"), expected)
+
+
+@pytest.mark.parametrize("graphic_type", ["POLYGON", "ELLIPSE"])
+def test_shapes_tell_their_group_and_their_number(graphic_type: str, tmp_path: Path) -> None:
+    """Also where measurements have the names of our own arrays."""
+    slide = ann.write_slide(tmp_path / "slide")
+    names = [
+        ann.Code(str(number), "99X", name) for number, name in enumerate(("Group", "Annotation", "DICOM.Coordinates"))
+    ]
+    measured = {name: np.array([1.5, 2.5, 3.5], dtype="f4") * (1 + place) for place, name in enumerate(names)}
+    groups = [ann.group(number, graphic_type, ann.shapes_of(graphic_type, 3), measured) for number in (1, 2)]
+    nodes = load(ann.write(tmp_path / "a.dcm", ann.annotations(slide, "2D", groups)), tmp_path / "slide")
+    for number, node in enumerate(nodes, start=1):
+        assert cell_values(node, "Group").tolist() == [number] * 3
+        assert cell_values(node, "Annotation").tolist() == [1, 2, 3]
+        for name in names:
+            np.testing.assert_array_equal(cell_values(node, f"{name.meaning} (um)"), measured[name])
 
 
 @pytest.mark.parametrize(("values", "indices"), [([1, 2], None), ([1, 2, 3], [1, 2])])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import struct
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -204,6 +206,25 @@ def test_few_tiles_of_many_gigapixels_take_little_memory(tmp_path: Path, scene: 
     assert image.GetDimensions() == (48, 48, 1)
     np.testing.assert_allclose(lps_of_ijk(image)[:3, 3], affine_of(dataset) @ [24, 16, 1], atol=1e-9)
     assert mask_of(node.GetSegmentation().GetNthSegment(0)).sum() == 600
+
+
+@pytest.mark.parametrize("compression", ["jpeg-2000", "jpeg-ls"])
+def test_tiles_that_claim_gigabytes_take_no_memory(tmp_path: Path, scene: Any, compression: str) -> None:
+    """Decoders would believe what a codestream says of its size."""
+    path = write(by_hand("LABELMAP", np.ones((1, 1, 50, 70), np.uint8)), tmp_path, "seg.dcm")
+    nodes = dicombridge.load(path, scene=scene)
+    (path,) = dicombridge.export(nodes, tmp_path / "out", kind="SEG", compression=compression)
+    content = bytearray(path.read_bytes())
+    is_2000 = compression == "jpeg-2000"
+    marker, places, kind = (b"\xff\x51", (6, 10, 22, 26), ">L") if is_2000 else (b"\xff\xf7", (5, 7), ">H")
+    begin = content.index(marker, content.index(b"\xe0\x7f\x10\x00"))
+    for place in places:
+        struct.pack_into(kind, content, begin + place, 60000)
+    path.write_bytes(content)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UnreadableError, match="60000"):
+        dicombridge.load(path, scene=scene)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # KB
 
 
 def test_what_is_too_large_says_region(tmp_path: Path, scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:

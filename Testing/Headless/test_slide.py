@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import logging
-import warnings
+import tracemalloc
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 from support import slides
 from support.scenes import saved_and_read
 from support.slide_folders import LEVEL, examined, load, opened
@@ -23,10 +22,18 @@ import dicombridge
 from dicombridge import shadow
 from dicombridge.errors import GeometryError, UnreadableError, UnsupportedError
 from dicombridge.slide import choice
+from dicombridge.slide.frames import FrameBytes
 from dicombridge.slide.levels import read_levels
 from dicombridge.slide.pixel_matrix import pixel_matrix_of
 
 PHOTOGRAPH = "1.2.840.10008.5.1.4.1.1.77.1.4"
+PLAIN = {
+    "endoscopic": "1.2.840.10008.5.1.4.1.1.77.1.1",
+    "microscopic": "1.2.840.10008.5.1.4.1.1.77.1.2",
+    "slide-coordinates": "1.2.840.10008.5.1.4.1.1.77.1.3",
+    "photographic": PHOTOGRAPH,
+    "confocal": "1.2.840.10008.5.1.4.1.1.77.1.8",
+}
 CONFOCAL = "1.2.840.10008.5.1.4.1.1.77.1.8"
 SLIDE_COORDINATES = "1.2.840.10008.5.1.4.1.1.77.1.3"
 
@@ -155,19 +162,27 @@ def test_levels(number: int, pyramid: Path, scene: Any) -> None:
     assert node.GetAttribute("DICOM.instanceUIDs") == pydicom.dcmread(pyramid / f"level{number}.dcm").SOPInstanceUID
 
 
-def test_levels_and_regions_equal_wsidicom(pyramid: Path, scene: Any) -> None:
-    wsi = pytest.importorskip("wsidicom", reason="wsidicom needs Python 3.11")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with wsi.WsiDicom.open(pyramid) as other:
-            for number, (row, column, rows, columns) in product(range(3), ((0, 0, 70, 100), (13, 21, 40, 50))):
-                level = level_of(number)
-                first = np.array(expected_point(level, row - 0.5, column - 0.5)[:2])
-                last = np.array(expected_point(level, row + rows - 0.5, column + columns - 0.5)[:2])
-                region = (*np.minimum(first, last), *np.abs(last - first))
-                (node,) = load(pyramid, scene, level=number, region=region)
-                expected = other.read_region((column, row), number, (columns, rows), as_array=True)
-                np.testing.assert_array_equal(array_of(node)[0], expected)
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, JPEGBaseline8Bit])
+def test_a_region_reads_its_tiles_and_no_others(
+    syntax: str, tmp_path: Path, scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted where bytes leave the file: of a pyramid of three levels, four tiles of one."""
+    slides.write_pyramid(tmp_path, replace(LEVEL, syntax=syntax))
+    read: list[tuple[str, int]] = []
+    original = FrameBytes.read
+
+    def counted(self: FrameBytes, index: int) -> bytes:
+        read.append((Path(self._name).name, index))
+        return original(self, index)
+
+    monkeypatch.setattr(FrameBytes, "read", counted)
+    left, top = expected_point(LEVEL, 149.5, 269.5)[:2]
+    load(tmp_path, scene, level=0, region=(left, top, 30 * LEVEL.spacing[0], 20 * LEVEL.spacing[1]))
+    # Rows 120 to 149 and columns 250 to 269 are in tiles 1 and 2 of 5, and 3 and 4 of 7.
+    assert read == [("level0.dcm", number) for number in (10, 11, 17, 18)]
+    read.clear()
+    load(tmp_path, scene, level=2)
+    assert read == [("level2.dcm", number) for number in range(4)]
 
 
 @pytest.mark.parametrize("name", ["overview", "label", "OVERVIEW"])
@@ -298,7 +313,12 @@ def test_absurd_sizes_take_no_memory(sparse: bool, tmp_path: Path, scene: Any) -
     assert "give a region" in examined(tmp_path)[0].warning
     with pytest.raises(UnsupportedError, match=r"a\.dcm.*MB"):
         load(tmp_path, scene)
-    (node,) = load(tmp_path, scene, region=(9.98, 19.98, 0.02, 0.02))
+    tracemalloc.start()
+    try:
+        (node,) = load(tmp_path, scene, region=(9.98, 19.98, 0.02, 0.02))
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
     assert array_of(node).size < 100_000
 
 
@@ -362,6 +382,18 @@ def test_photographs(tmp_path: Path, scene: Any) -> None:
     assert len(nodes) == 2
     np.testing.assert_array_equal(array_of(nodes[0])[0], level.pixels())
     assert nodes[0].GetSpacing() == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_images_that_are_no_slides(name: str, tmp_path: Path, scene: Any) -> None:
+    """Microscopic, photographic and endoscopic images, whose frames are no tiles."""
+    level = write_photograph(tmp_path / "a.dcm", slides.Series(), PLAIN[name], PixelSpacing=[0.2, 0.1])
+    (loadable,) = examined(tmp_path)
+    assert (loadable.kind, loadable.confidence, loadable.selected) == ("SLIDE", 0.97, True)
+    (node,) = load(tmp_path, scene)
+    assert node.IsA("vtkMRMLVectorVolumeNode")
+    np.testing.assert_array_equal(array_of(node)[0], level.pixels())
+    np.testing.assert_allclose(node.GetSpacing(), (0.1, 0.2, 1.0))
 
 
 def test_photographs_beside_a_slide(pyramid: Path, scene: Any) -> None:

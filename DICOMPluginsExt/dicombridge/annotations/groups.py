@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dicombridge.codes import Code, code_from_sequence
+from dicombridge.text import plain_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,9 +98,9 @@ class Group:
 
     @property
     def number(self) -> int:
-        """Annotation Group Number, 0 where it is none."""
+        """Annotation Group Number, 0 where it is none of 16 bits."""
         value = self.item.get("AnnotationGroupNumber")
-        return value if isinstance(value, int) else 0
+        return value if isinstance(value, int) and 0 < value < 1 << 16 else 0
 
     @property
     def uid(self) -> str:
@@ -153,4 +154,4 @@ def measured_name(name: Code, units: Code, taken: Any) -> str:
     """
     names = [name.meaning, f"{name.meaning} ({units.value})"]
     names += [f"{name.meaning} ({number})" for number in range(2, len(taken) + 3)]
-    return next(one for one in names if one not in taken)
+    return next(one for one in map(plain_text, names) if one not in taken)

@@ -24,6 +24,7 @@ from dicombridge.codes import Code
 __all__ = [
     "ANNOTATION_ARRAY",
     "COORDINATES_ARRAY",
+    "GROUP_ARRAY",
     "GROUP_ATTRIBUTE",
     "OWN_ARRAYS",
     "TERMINOLOGY_ATTRIBUTE",
@@ -40,9 +41,12 @@ TERMINOLOGY_ATTRIBUTE = "Terminologies.TerminologyEntry"
 """Attribute of markups and models that Slicer's terminology widgets read: category, type and anatomic region."""
 ANNOTATION_ARRAY = "Annotation"
 """Cell array of a model: number of the annotation in its group, from 1."""
+GROUP_ARRAY = "Group"
+"""Cell array of a model: number of the group, which tells shapes apart when models are put together."""
 COORDINATES_ARRAY = "DICOM.Coordinates"
 """Point array of a model (of ellipses: cell array): stored coordinates, where points do not say the same."""
-OWN_ARRAYS = (ANNOTATION_ARRAY, COORDINATES_ARRAY)
+OWN_ARRAYS = (ANNOTATION_ARRAY, GROUP_ARRAY, COORDINATES_ARRAY)
+"""Names that no measurement has."""
 WHOLE_NODE = ""
 """Key of the shape of a node that is one."""
 

@@ -54,8 +54,9 @@ def load(
     list of nodes
         A ``vtkMRMLModelNode`` a group, in slide mm: a vertex a point, a line a polyline, a closed line a polygon,
         rectangle or ellipse (of 32 corners). Its cell arrays are ``Annotation``, the number of the shape in its group,
-        and one for each measurement, NaN where there is none. Groups that are markups come last. Codes, algorithm,
-        coordinates as they are stored and all else is kept (:mod:`~dicombridge.annotations.kept`).
+        ``Group``, that of the group, and one for each measurement, NaN where there is none. Groups that are markups
+        come last. Codes, algorithm, coordinates as they are stored and all else is kept
+        (:mod:`~dicombridge.annotations.kept`).
 
     Raises
     ------

@@ -12,7 +12,9 @@ from dicombridge.annotations.groups import GRAPHIC_TYPES, Annotations, Group, me
 from dicombridge.annotations.kept import (
     ANNOTATION_ARRAY,
     COORDINATES_ARRAY,
+    GROUP_ARRAY,
     GROUP_ATTRIBUTE,
+    OWN_ARRAYS,
     TERMINOLOGY_ATTRIBUTE,
     WHOLE_NODE,
     KeptGroup,
@@ -55,7 +57,7 @@ def add_nodes(scene: Any, annotations: Annotations, place: int, most_markups: in
     kept = _kept(annotations, group, place)
     if 0 < group.count <= most_markups:
         return _add_markups(scene, group, kept)
-    return [_add_model(scene, group, kept)]
+    return [_add_model(scene, group, kept, group.number or place + 1)]
 
 
 def _kept(annotations: Annotations, group: Group, place: int) -> KeptGroup:
@@ -63,7 +65,7 @@ def _kept(annotations: Annotations, group: Group, place: int) -> KeptGroup:
     pairs = plane is None and group.coordinates.shape[1] == 2
     names: dict[str, Any] = {}
     for one in group.measurements:
-        names[plain_text(measured_name(one.name, one.units, names))] = (one.name, one.units)
+        names[measured_name(one.name, one.units, [*OWN_ARRAYS, *names])] = (one.name, one.units)
     return KeptGroup(
         object=annotations.uid,
         item=group.text,
@@ -131,12 +133,12 @@ def _place(group: Group, kept: KeptGroup, out: NDArray[np.float64]) -> None:
 # --- Models ----------------------------------------------------------------------------------------------------------
 
 
-def _add_model(scene: Any, group: Group, kept: KeptGroup) -> Any:
+def _add_model(scene: Any, group: Group, kept: KeptGroup, number: int) -> Any:
     import slicer
 
     node = slicer.vtkMRMLModelNode()
     node.SetName(scene.GenerateUniqueName(kept.name))
-    node.SetAndObservePolyData(_poly_data(group, kept))
+    node.SetAndObservePolyData(_poly_data(group, kept, number))
     _describe(node, kept)
     scene.AddNode(node)
     node.CreateDefaultDisplayNodes()
@@ -152,7 +154,7 @@ def _add_model(scene: Any, group: Group, kept: KeptGroup) -> Any:
     return node
 
 
-def _poly_data(group: Group, kept: KeptGroup) -> Any:
+def _poly_data(group: Group, kept: KeptGroup, number: int) -> Any:
     if group.graphic_type == "ELLIPSE":
         data = _ellipses(group, kept)
     else:
@@ -166,6 +168,7 @@ def _poly_data(group: Group, kept: KeptGroup) -> Any:
             add_array(data.GetPointData(), COORDINATES_ARRAY, shown.coordinates)
     cell_data = data.GetCellData()
     add_array(cell_data, ANNOTATION_ARRAY, np.arange(1, group.count + 1, dtype=np.int32))
+    add_array(cell_data, GROUP_ARRAY, np.full(group.count, number, dtype=np.int32))
     for name, one in zip(kept.names, group.measurements, strict=True):
         add_array(cell_data, name, one.values)
     return data

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dicombridge.codestreams import size_in_codestream
 from dicombridge.errors import DicomBridgeError, UnreadableError, UnsupportedError
 from dicombridge.part10 import (
     DEFLATED_EXPLICIT_VR,
@@ -25,7 +26,10 @@ from dicombridge.pixels import DEFLATED_IMAGE_FRAME
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FrameDecoder"]
+__all__ = ["MOST_FRAME_BYTES", "FrameDecoder"]
+
+MOST_FRAME_BYTES = 512 << 20
+"""Memory of a frame: all of it is decoded, however small the part that is wanted."""
 
 _NATIVE = frozenset(
     {IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, DEFLATED_EXPLICIT_VR, EXPLICIT_VR_BIG_ENDIAN}
@@ -96,6 +100,11 @@ class FrameDecoder:
         self.dtype = np.dtype(np.uint8) if is_palette else self._dtype
         pixel = self._allocated // 8 * (2 if self._is_subsampled else self._stored_samples)
         size = self.rows * self.columns * pixel
+        if size > MOST_FRAME_BYTES:
+            raise UnsupportedError(
+                f"{name}: a frame of {self.columns} x {self.rows} pixels would take {size >> 20} MB of memory, more "
+                f"than the {MOST_FRAME_BYTES >> 20} MB that are decoded at once."
+            )
         self.frame_size = size if transfer_syntax_uid in _NATIVE else None
         self._inflated_size = size
         self._stored_pixels = self._pixels_by_syntax()
@@ -205,6 +214,9 @@ class FrameDecoder:
         from pydicom.encaps import encapsulate
         from pydicom.pixels import get_decoder
 
+        size, due = size_in_codestream(content), (self.rows, self.columns)
+        if size not in (None, due):
+            raise UnreadableError(self._name, f"a frame has {size} rows and columns, {due} are due.")
         decoder = get_decoder(self._syntax)
         if not decoder.is_available:
             raise UnsupportedError(
