@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -332,8 +332,8 @@ class WorkerProcess:
     ----------
     state, transfers
         See `worker_arguments`.
-    python
-        The Python to run it with; this one by default.
+    command
+        Program and arguments, where it is not this Python with `worker_arguments`.
     on
         Functions for events without a request; see `Requests`.
 
@@ -353,11 +353,11 @@ class WorkerProcess:
         self,
         state: str | os.PathLike[str] | None = None,
         transfers: int | None = None,
-        python: str = sys.executable,
+        command: Sequence[str] | None = None,
         on: Mapping[str, Handler] | None = None,
     ) -> None:
         self._process = subprocess.Popen(
-            [python, *worker_arguments(state, transfers)],
+            command or [sys.executable, *worker_arguments(state, transfers)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -366,6 +366,7 @@ class WorkerProcess:
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
         self.pid = self._process.pid
+        self._ended = False
         self._log: deque[str] = deque(maxlen=_LINES_OF_LOG)
         self.requests = Requests(self._write, on)
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._read, self._read_log)]
@@ -379,7 +380,10 @@ class WorkerProcess:
 
     def send(self, do: str, *, on: Mapping[str, Handler] | None = None, **arguments: Any) -> Sent:
         """Send a request; see `Requests.send`."""
-        return self.requests.send(do, on=on, **arguments)
+        sent = self.requests.send(do, on=on, **arguments)
+        if self._ended:  # nobody else dispatches any more that it could not be sent
+            self.requests.dispatch()
+        return sent
 
     def ask(
         self, do: str, *, on: Mapping[str, Handler] | None = None, timeout: float | None = None, **arguments: Any
@@ -410,7 +414,7 @@ class WorkerProcess:
             if event["event"] in ENDS:
                 ended.set()
 
-        sent = self.requests.send(do, on={"*": gather}, **arguments)
+        sent = self.send(do, on={"*": gather}, **arguments)
         if not ended.wait(timeout):
             sent.cancel()
             raise TimeoutError(f"{do} did not end in {timeout} seconds.")
@@ -464,6 +468,7 @@ class WorkerProcess:
         with suppress(OSError, ValueError):
             while data := self._process.stdout.read(1 << 16):
                 self.requests.feed(data)
+        self._ended = True
         self.requests.lost("The worker ended.")
 
     def _read_log(self) -> None:

@@ -4,7 +4,7 @@ To the worker (stdin)
 ---------------------
 ``{"id": "7", "do": COMMAND, ARGUMENT: VALUE, ...}``. An id is text of 1 to 100 characters, new for every request; one
 that is still at work is refused. An argument that is null or left out has its default; one that the command does not
-have is an error. ``server`` is the JSON form of a :class:`~dicombridge.web.server.Server` (never a secret in it), a
+have is an error. ``server`` is the JSON form of a :class:`~dicombridge.web.servers.Server` (never a secret in it), a
 saved name, a URL, or the path of a folder or zip.
 
 =========== ============================================================= ============================================
@@ -267,7 +267,7 @@ _CONNECTIONS = Argument(_whole(1, 16))
 
 COMMANDS: dict[str, Command] = {
     "secret": Command(
-        {**_SERVER, "field": _needed(_text), "value": Argument(_any_text), "keep": Argument(_flag, False)}
+        {**_SERVER, "field": _needed(_text), "value": Argument(_any_text), "keep": Argument(_flag, False)}, "quick"
     ),
     "servers": Command({}, "quick"),
     "doctor": Command(_SERVER, "quick", 1),

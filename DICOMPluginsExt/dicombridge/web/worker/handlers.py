@@ -1,0 +1,213 @@
+"""What the commands do: the engine is called, and its values become those of the protocol."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from dicombridge.web.servers import Server
+from dicombridge.web.worker.jobs import JobList
+from dicombridge.web.worker.scheduling import Job
+
+__all__ = ["HANDLERS", "error_of", "resolve"]
+
+Result = dict[str, Any]
+
+
+def resolve(server: Any) -> Server:
+    """Return the server that a request means: its JSON form, a saved name, an address or a path."""
+    if isinstance(server, dict):
+        return Server.from_json(server)
+    from dicombridge import web
+
+    found: Server = web.server(server)
+    return found
+
+
+def error_of(error: BaseException) -> dict[str, Any]:
+    """Return the protocol's ``error`` of an exception."""
+    message = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror:
+        message = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+    return {
+        "kind": type(error).__name__,
+        "message": message or type(error).__name__,
+        "details": str(getattr(error, "details", "") or ""),
+        "needs": [str(name) for name in getattr(error, "needs", ()) or ()],
+    }
+
+
+def _servers(job: Job, _jobs: JobList) -> Result:
+    from dicombridge.web.presets import PRESETS
+    from dicombridge.web.saved import SavedServers
+
+    return {
+        "servers": [server.to_json() for server in SavedServers().all()],
+        "presets": [preset.to_json() for preset in PRESETS],
+    }
+
+
+def _secret(job: Job, _jobs: JobList) -> Result:
+    """Only what needs the keychain comes here: it may ask the person, and that takes its time."""
+    from dicombridge.web import secrets
+
+    given = job.request.arguments
+    server = resolve(given["server"])
+    if given["value"] is None:
+        secrets.forget_secret(server, given["field"])
+    else:
+        secrets.set_secret(server, given["field"], given["value"], keep=given["keep"])
+    return {}
+
+
+def _doctor(job: Job, _jobs: JobList) -> Result:
+    from dicombridge import web
+
+    given = job.request.arguments["server"]
+    diagnosis = web.doctor(
+        Server.from_json(given) if isinstance(given, dict) else given,
+        cancel=job.cancel,
+        found=lambda finding: job.emit("finding", what=finding.what, ok=finding.ok, text=finding.text),
+    )
+    return dict(diagnosis.to_json())
+
+
+def _search(job: Job, _jobs: JobList) -> Result:
+    from dicombridge import web
+
+    given = job.request.arguments
+    limit = given["limit"]
+    found = web.search(
+        resolve(given["server"]),
+        given["level"],
+        study=given["study"],
+        series=given["series"],
+        limit=None if limit is None else limit + 1,  # one more says whether there is a next page
+        offset=given["offset"],
+        fields=given["fields"],
+        fuzzy=given["fuzzy"],
+        cancel=job.cancel,
+        told=job.tell,
+        **given["filters"],
+    )
+    more = False
+    for item in found:
+        if job.results.count == limit:
+            more = True
+            break
+        job.results.add(item)
+    return {"count": job.results.count, "more": more, "offset": given["offset"] + job.results.count}
+
+
+def _details(job: Job, _jobs: JobList) -> Result:
+    from dicombridge import web
+
+    given = job.request.arguments
+    found = web.details(resolve(given["server"]), given["study"], given["series"], cancel=job.cancel)
+    return dict(found.to_json())
+
+
+def _tags(job: Job, _jobs: JobList) -> Result:
+    from dicombridge import web
+    from dicombridge.web.catalogue import tag_rows
+
+    given = job.request.arguments
+    place = (given["study"], given["series"], given["instance"])
+    for dataset in web.metadata(resolve(given["server"]), *place, cancel=job.cancel):
+        job.results.extend(tag_rows(dataset))
+        break  # one instance; the others of a series differ in few attributes
+    return {"count": job.results.count}
+
+
+def _thumbnails(job: Job, _jobs: JobList) -> Result:
+    from dicombridge import web
+
+    given = job.request.arguments
+    found = web.thumbnails(
+        resolve(given["server"]),
+        given["study"],
+        given["series"],
+        given["instance"],
+        frames=given["frames"],
+        size=given["size"],
+        cancel=job.cancel,
+    )
+    for one in found:
+        data = base64.b64encode(one.data).decode("ascii")
+        job.results.add({"instance": one.instance, "frame": one.frame, "media_type": one.media_type, "data": data})
+    return {"count": job.results.count}
+
+
+def _retrieve(job: Job, jobs: JobList) -> Result:
+    from dicombridge import web
+
+    given = job.request.arguments
+    report = web.retrieve(
+        resolve(given["server"]),
+        study=given["study"],
+        series=given["series"],
+        instances=given["instances"],
+        directory=Path(given["directory"]),
+        transfer_syntax=given["transfer_syntax"],
+        connections=given["connections"],
+        progress=lambda progress: job.progress.set(progress.to_json()),
+        arrived=lambda files: job.files.add(*map(str, files)),
+        cancel=job.cancel,
+    )
+    return dict(report.to_json())
+
+
+def _store(job: Job, _jobs: JobList) -> Result:
+    from dicombridge import web
+
+    given = job.request.arguments
+    report = web.store(
+        resolve(given["server"]),
+        given["paths"],
+        progress=lambda progress: job.progress.set(progress.to_json()),
+        stored=lambda result: job.results.add(result.to_json()),
+        check=given["check"],
+        deidentify=given["deidentify"],
+        connections=given["connections"],
+        cancel=job.cancel,
+    )
+    return dict(report.to_json())
+
+
+def _google(job: Job, _jobs: JobList) -> Result:
+    from dicombridge.web import google
+
+    given = job.request.arguments
+    return {"names": list(_google_names(google, given))}
+
+
+def _google_names(google: Any, given: dict[str, Any]) -> Iterator[str]:
+    yield from google.names(given["what"], given["project"], given["location"], given["dataset"])
+
+
+def _jobs(job: Job, jobs: JobList) -> Result:
+    return {"jobs": jobs.unfinished()}
+
+
+def _forget(job: Job, jobs: JobList) -> Result:
+    jobs.remove(job.request.arguments["job"])
+    return {}
+
+
+HANDLERS: dict[str, Callable[[Job, JobList], Result]] = {
+    "secret": _secret,
+    "servers": _servers,
+    "doctor": _doctor,
+    "search": _search,
+    "details": _details,
+    "tags": _tags,
+    "thumbnails": _thumbnails,
+    "retrieve": _retrieve,
+    "store": _store,
+    "google": _google,
+    "jobs": _jobs,
+    "forget": _forget,
+    "ping": lambda job, jobs: {},
+}
