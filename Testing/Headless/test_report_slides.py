@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
 from support.sr_documents import IMAGE_REGION, content, document, group, measurement_report, save
 from support.sr_exports import items_of
 from support.sr_markups import add, errors_of
@@ -134,6 +136,72 @@ def test_a_loaded_region_comes_back(tmp_path: Path, scene: Any) -> None:
     (region,) = regions_of(moved)
     np.testing.assert_allclose(region.GraphicData[:2], [10.0, 11.0], rtol=0, atol=1e-4)
     assert region.PixelOriginInterpretation == "VOLUME"
+
+
+SHAPES = {
+    "POINT": [[10, 12]],
+    "POLYLINE": [[3, 4], [20, 4], [20, 15], [3, 4]],
+    "CIRCLE": [[30, 20], [35, 20]],
+    "ELLIPSE": [[20, 10], [40, 10], [30, 5], [30, 15]],
+}
+"""By Graphic Type, columns and rows that are exact in single precision."""
+IN_SPACE = np.array([[20.0, 30.0, 0.0], [20.0078125, 30.0, 0.0], [20.0078125, 30.0078125, 0.0], [20.0, 30.0, 0.0]])
+
+
+def report_of_highdicom(source: Dataset) -> hd.sr.Comprehensive3DSR:
+    """A report with a region of each type in the total pixel matrix, and one in mm of the slide."""
+    person = hd.sr.ObserverContext(codes.DCM.Person, hd.sr.PersonObserverIdentifyingAttributes(name="Doe^Jane"))
+    image = hd.sr.SourceImageForRegion.from_source_image(source)
+    space = hd.sr.ImageRegion3D(hd.sr.GraphicTypeValues3D.POLYGON, IN_SPACE, source.FrameOfReferenceUID)
+    regions = {"space": space} | {
+        kind: hd.sr.ImageRegion(hd.sr.GraphicTypeValues(kind), np.array(points, float), image, "VOLUME")
+        for kind, points in SHAPES.items()
+    }
+    area = hd.sr.Measurement(codes.SCT.Area, 3.5, codes.UCUM.SquareMillimeter)
+    groups = [
+        hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+            hd.sr.TrackingIdentifier(hd.UID(), name), region, finding_type=codes.SCT.Neoplasm, measurements=[area]
+        )
+        for name, region in regions.items()
+    ]
+    content = hd.sr.MeasurementReport(
+        hd.sr.ObservationContext(observer_person_context=person), codes.LN.CTUnspecifiedBodyRegion, groups
+    )
+    return hd.sr.Comprehensive3DSR([source], content, hd.UID(), 1, hd.UID(), 1, manufacturer="M")
+
+
+def shapes_of_highdicom(path: Path) -> dict[str, Any]:
+    groups = hd.sr.srread(path).content.get_planar_roi_measurement_groups()
+    assert [[one.value for one in group.get_measurements()] for group in groups] == [[3.5]] * len(groups)
+    return {group.tracking_identifier: group.roi.value.tolist() for group in groups}
+
+
+@pytest.mark.parametrize("orientation", [UPRIGHT, TURNED])
+def test_highdicom_and_we_read_each_other(tmp_path: Path, scene: Any, orientation: tuple[float, ...]) -> None:
+    """Every Graphic Type of regions, in pixels of the slide; and a polygon in its frame of reference."""
+    source = slide(orientation=orientation)
+    write(source, tmp_path / "in", "slide.dcm")
+    path = tmp_path / "in" / "report.dcm"
+    report_of_highdicom(source).save_as(path)
+    with dicombridge.open_folder(tmp_path / "in", index=":memory:") as database:
+        nodes = dicombridge.load(path, scene=scene, database=database)
+        (out,) = dicombridge.export(nodes, tmp_path / "out", kind="SR", database=database)
+    found = {node.GetName(): lps_points(node) for node in markups_of(nodes)}
+    np.testing.assert_allclose(found.pop("space"), IN_SPACE[:3], rtol=0, atol=1e-6)
+    for kind in ("POINT", "POLYLINE"):
+        expected = on_slide(source, SHAPES[kind])[: len(found[kind])]
+        np.testing.assert_allclose(found.pop(kind), expected, rtol=0, atol=1e-6)
+    rings = {"CIRCLE": [(30, 20), (35, 20), (30, 22.5)], "ELLIPSE": [(30, 10), (40, 10), (30, 15)]}
+    for kind, middle_and_ends in rings.items():
+        # A circle is round on the slide, where these pixels are twice as high as wide.
+        centre, *ends = on_slide(source, middle_and_ends)
+        turns = np.linspace(0, 2 * np.pi, len(found[kind]), endpoint=False)
+        ring = centre + np.outer(np.cos(turns), ends[0] - centre) + np.outer(np.sin(turns), ends[1] - centre)
+        away = np.linalg.norm(found[kind][:, None] - ring[None], axis=-1).min(axis=1)
+        assert away.max() < 1e-6
+    assert shapes_of_highdicom(out) == shapes_of_highdicom(path)
+    assert {region.PixelOriginInterpretation for region in regions_of(out)} == {"VOLUME"}
+    assert errors_of(out) == []
 
 
 def test_what_is_beside_the_slide_stays_in_space(tmp_path: Path, scene: Any, caplog: pytest.LogCaptureFixture) -> None:
