@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from support.tiled_objects import ORIGIN, TURNED, UPRIGHT, affine_of, map_by_han
 from support.volumes import array_of_image, elements_of
 
 import dicombridge
-from dicombridge.errors import ExportError, GeometryError, UnsupportedError
+from dicombridge.errors import ExportError, GeometryError, UnreadableError, UnsupportedError
 from dicombridge.segmentation import tiles
 
 TYPES = ["float32", "float64", "uint16"]
@@ -144,6 +145,54 @@ def test_few_tiles_of_many_gigapixels(tmp_path: Path, scene: Any, monkeypatch: p
     monkeypatch.setattr(tiles, "MOST_PIXELS", 100)
     with pytest.raises(UnsupportedError, match="region="):
         dicombridge.load(path, scene=scene)
+
+
+def _without_places(dataset: Dataset) -> None:
+    del dataset.PerFrameFunctionalGroupsSequence
+
+
+def _far_away(dataset: Dataset) -> None:
+    position = dataset.PerFrameFunctionalGroupsSequence[3].PlanePositionSlideSequence[0]
+    position.RowPositionInTotalImagePixelMatrix = 2_000_000
+
+
+def _no_origin(dataset: Dataset) -> None:
+    del dataset.TotalPixelMatrixOriginSequence
+
+
+def _full_of_another_size(dataset: Dataset) -> None:
+    del dataset.PerFrameFunctionalGroupsSequence
+    dataset.DimensionOrganizationType, dataset.TotalPixelMatrixRows = "TILED_FULL", 2**32 - 1
+
+
+def _more_frames_than_there_are(dataset: Dataset) -> None:
+    dataset.NumberOfFrames = 2**31 - 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        (_without_places, UnreadableError, "do not say where"),
+        (_far_away, UnreadableError, "frame 4 lies outside of the total pixel matrix"),
+        (_no_origin, GeometryError, "origin on the slide"),
+        (_full_of_another_size, UnreadableError, "tiles"),
+        (_more_frames_than_there_are, UnreadableError, "frames"),
+    ],
+)
+def test_damage_is_told(tmp_path: Path, scene: Any, damage: Any, error: type[Exception], message: str) -> None:
+    """In bounded memory, and the scene stays as it was."""
+    dataset = map_by_hand(values("float32"))
+    damage(dataset)
+    path = write(dataset, tmp_path, "map.dcm")
+    nodes_before = scene.GetNumberOfNodes()
+    tracemalloc.start()
+    try:
+        with pytest.raises(error, match=message):
+            dicombridge.load(path, scene=scene)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+    assert scene.GetNumberOfNodes() == nodes_before
 
 
 def test_examine_offers_them(tmp_path: Path) -> None:
