@@ -350,6 +350,21 @@ class FolderDatabase:
         """Return the absolute paths of all instances, sorted."""
         return tuple(map(os.fsdecode, self._column(f"SELECT path FROM files WHERE {_INSTANCE} ORDER BY path")))
 
+    def studies(self) -> tuple[str, ...]:
+        """Return the Study Instance UIDs of all studies, the latest first."""
+        return self._column(f"SELECT study FROM files WHERE {_INSTANCE} GROUP BY study ORDER BY {_LATEST_FIRST}")
+
+    def seriesSummaries(self, study: str, /) -> list[tuple[str, int, dict[str, str]]]:
+        """Return series of a study: UID, number of instances, indexed values of the file whose path is the first."""
+        query = f"SELECT series, count(*), tags, min(path) FROM files WHERE {_INSTANCE} AND study = ? GROUP BY series"
+        rows = self._rows(f"{query} ORDER BY min(series_number) IS NULL, min(series_number), series", study)
+        return [(series, count, json.loads(tags)) for series, count, tags, _ in rows]
+
+    def instanceSummaries(self, series: str, /) -> Iterator[tuple[str, int, dict[str, str]]]:
+        """Yield the instances of a series as :meth:`filesForSeries` has them: path, bytes, indexed values."""
+        for path, size, tags in self._rows(f"SELECT path, size, tags FROM files {_OF_SERIES}", series, -1):
+            yield os.fsdecode(path), size, json.loads(tags)
+
     def fileValue(self, path: str, tag: str, /) -> str:
         """Return the value of a top level element of a file as text; read from disk where the index lacks it."""
         name = os.fspath(path)
@@ -421,6 +436,7 @@ class FolderDatabase:
 
 
 _INSTANCE = "sop IS NOT NULL AND duplicate_of IS NULL"
+_LATEST_FIRST = "max(study_time) DESC, study"
 _OF_SERIES = f"WHERE {_INSTANCE} AND series = ? ORDER BY instance_number IS NULL, instance_number, path LIMIT ?"
 _NEEDED = (("0008,0018", "SOP"), ("0020,000D", "Study"), ("0020,000E", "Series"))
 

@@ -1,0 +1,122 @@
+"""Results of a query page by page, from servers that page as the standard says and from those that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dicombridge.web.catalogue.attributes import key_of
+from dicombridge.web.catalogue.client import Page, Searcher
+from dicombridge.web.catalogue.query import Query
+from dicombridge.web.catalogue.seen import Seen
+from dicombridge.web.profile import Profile
+
+__all__ = ["Told", "pages"]
+
+Told = Callable[[str], object]
+Parameters = tuple[tuple[str, str], ...]
+_GROWTH = 4
+
+
+@dataclass
+class _Window:
+    """The part of the results that is asked for next."""
+
+    size: int
+    offset: int
+
+
+def pages(
+    searcher: Searcher,
+    query: Query,
+    parameters: Parameters,
+    size: int,
+    first: int | None,
+    offset: int,
+    most: int | None,
+    seen: Seen,
+    told: Told,
+) -> Iterator[list[Mapping[str, Any]]]:
+    """Yield pages of results that did not come before, until the server has no more.
+
+    A page that is shorter than asked for is the last, unless the server says that there are more, or its length is a
+    round number, which may be the server's own limit. A server that ignores ``offset`` repeats itself: then larger and
+    larger pages are asked for, and what comes twice is left out.
+
+    Parameters
+    ----------
+    size
+        Results to ask for in one request.
+    first
+        Fewer that will perhaps do, and are asked for first.
+    offset
+        Results to pass over, by the server.
+    most
+        Results that are needed, None for all.
+    seen
+        What came before, also from other requests of the same query.
+    """
+    profile = searcher.connection.server.profile
+    key = key_of(query.uids[-1])
+    window = _Window(min(size, first) if first else size, offset)
+    given = 0
+    before = 0
+    repeats = profile.pages is False
+    while True:
+        if profile.last_offset is not None and window.offset > profile.last_offset:
+            told(f"{_name(searcher)} gives no more than {window.offset} results. Narrow the search to see the others.")
+            return
+        page = _page(searcher, query, parameters, window, repeats)
+        new = [item for number, item in enumerate(page.items) if seen.add(_identity(item, key, number))]
+        if new:
+            yield new
+        given += len(new)
+        count = len(page.items)
+        if not count or (most is not None and given >= most) or _is_last(page, window.size):
+            return
+        if not new or repeats:
+            if not _grow(searcher, page, window, before, repeats, profile, told):
+                return
+            repeats = True
+            before = count
+        else:
+            window.offset += count
+            window.size = size
+
+
+def _page(searcher: Searcher, query: Query, parameters: Parameters, window: _Window, repeats: bool) -> Page:
+    offset = window.offset if window.offset and not repeats else None
+    return searcher.page(query.level, parameters, query.study, query.series, window.size, offset)
+
+
+def _grow(
+    searcher: Searcher, page: Page, window: _Window, before: int, repeats: bool, profile: Profile, told: Told
+) -> bool:
+    """Ask a server that repeats itself for more at a time; false where that gives nothing new."""
+    count = len(page.items)
+    if count != window.size and repeats:
+        # It gives as many as it likes, whatever it is asked for.
+        if count >= before or page.says_more:
+            told(f"{_name(searcher)} gives no more than {count} results. Narrow the search to see the others.")
+        return False
+    if count > window.size:
+        return False  # it gave all at once, without looking at the limit
+    window.size *= _GROWTH
+    return not (repeats and count <= before)
+
+
+def _is_last(page: Page, size: int) -> bool:
+    count = len(page.items)
+    return count < size and not page.says_more and (count < 50 or count % 50 != 0)
+
+
+def _identity(item: Mapping[str, Any], key: str, number: int) -> str:
+    """Return the UID of a result; one without, which a person should see too, is its own."""
+    element = item.get(key)
+    value = element.get("Value") if isinstance(element, Mapping) else None
+    return str(value[0]) if isinstance(value, list) and value else f"no UID {number} {item!r}"
+
+
+def _name(searcher: Searcher) -> str:
+    return str(searcher.connection.server)

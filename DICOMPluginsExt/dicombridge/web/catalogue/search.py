@@ -1,0 +1,345 @@
+"""Searching a server: what it cannot do, or does wrongly, is done here or told. PS3.18 10.6."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import islice
+from typing import Any, NamedTuple
+
+from dicombridge.errors import RefusedError
+from dicombridge.web.cancelling import Cancel
+from dicombridge.web.catalogue.attributes import level_of, plain, vr_of
+from dicombridge.web.catalogue.client import Searcher
+from dicombridge.web.catalogue.matching import fuzzy_match, matches
+from dicombridge.web.catalogue.paging import Told, pages
+from dicombridge.web.catalogue.query import BASIC, Asked, Query, again, asked_of, query_of
+from dicombridge.web.catalogue.seen import Seen
+from dicombridge.web.connection import Connection
+from dicombridge.web.servers import Server
+
+__all__ = ["Instance", "instances", "search"]
+
+_REFUSALS = frozenset({400, 413, 414, 422, 501})
+"""Statuses of servers that do not like a query."""
+_SMALL_PAGE = 100
+
+Item = dict[str, Any]
+
+
+def search(
+    server: Server,
+    level: str = "study",
+    *,
+    study: str | None = None,
+    series: str | None = None,
+    limit: int | None = None,
+    offset: int = 0,
+    fields: Sequence[str] = (),
+    fuzzy: bool = False,
+    connection: Connection | None = None,
+    cancel: Cancel | None = None,
+    told: Told | None = None,
+    **filters: Any,
+) -> Iterator[Item]:
+    """Search for patients, studies, series or instances; results come page by page as the server gives them.
+
+    Parameters
+    ----------
+    server
+        A DICOMweb server, a folder or a zip file.
+    level
+        ``patient``, ``study``, ``series`` or ``instance``.
+    study, series
+        UIDs within which to search.
+    limit, offset
+        Most results, and how many to pass over.
+    fields
+        Keywords of more attributes that results should have.
+    fuzzy
+        Whether each word of a name may be the beginning of any part of it, without looking at accents.
+    connection
+        Of a job that has one.
+    cancel
+        Who may stop it.
+    told
+        Called with a sentence for each thing that a person should know: a filter that the server ignores, a list that
+        it cuts short.
+    **filters
+        Keywords of attributes (or tags) and what is looked for: text with ``*`` and ``?``; dates as text, as ``date``,
+        as range ``20200101-20201231`` or as a pair with None for an open end; a list where one of several has to
+        match.
+
+    Returns
+    -------
+    iterator of dict
+        Keyword -> text, number or list; each result once. Series of a study and instances of a series come by their
+        numbers within a page; all else in the server's order.
+
+    Raises
+    ------
+    DicomBridgeError
+        The query makes no sense. This comes at once; errors of the server (``WebError``) come while iterating.
+    """
+    query = query_of(level, study, series, filters, fields, fuzzy)
+    tell = told or (lambda _text: None)
+    stop = None if limit is None else offset + limit
+    if limit is not None and limit <= 0:
+        return iter(())
+    if server.is_local:
+        from dicombridge.web import local
+
+        return islice(local.results(server, query, cancel), offset, stop)
+    return _searched(server, query, limit, offset, connection, cancel, tell)
+
+
+class Instance(NamedTuple):
+    """An instance's UIDs, its SOP Class UID, and its number of frames."""
+
+    study: str
+    series: str
+    instance: str
+    sop_class: str
+    frames: int
+
+
+def instances(
+    server: Server,
+    study: str,
+    series: str | None = None,
+    *,
+    connection: Connection | None = None,
+    cancel: Cancel | None = None,
+    told: Told | None = None,
+) -> Iterator[Instance]:
+    """Yield the instances of a study or series, which is what a retrieval has to bring."""
+    for item in search(server, "instance", study=study, series=series, connection=connection, cancel=cancel, told=told):
+        frames = item.get("NumberOfFrames")
+        yield Instance(
+            str(item["StudyInstanceUID"]),
+            str(item.get("SeriesInstanceUID") or ""),
+            str(item["SOPInstanceUID"]),
+            str(item.get("SOPClassUID") or ""),
+            frames if isinstance(frames, int) and frames > 0 else 1,
+        )
+
+
+def _searched(
+    server: Server,
+    query: Query,
+    limit: int | None,
+    offset: int,
+    connection: Connection | None,
+    cancel: Cancel | None,
+    told: Told,
+) -> Iterator[Item]:
+    with nullcontext(connection) if connection is not None else Connection(server, cancel=cancel) as opened:
+        searcher = Searcher(opened)
+        if query.level == "patient" and not server.profile.patients:
+            found = _patients(searcher, query, told)
+            yield from islice(found, offset, None if limit is None else offset + limit)
+            return
+        search_ = _Search(searcher, query, told)
+        yield from search_.results(limit, offset)
+
+
+def _patients(searcher: Searcher, query: Query, told: Told) -> Iterator[Item]:
+    """Yield the patients of studies: the standard has no query for patients (PS3.18 10.6.1)."""
+    study_query = Query("study", None, None, query.filters, query.fields, query.fuzzy)
+    seen = Seen()
+    for item in _Search(searcher, study_query, told).results(None, 0):
+        patient = {keyword: value for keyword, value in item.items() if level_of(keyword) == "patient"}
+        identifier = patient.setdefault("PatientID", "")
+        issuer = patient.get("IssuerOfPatientID", "")
+        name = "" if identifier else (patient.get("PatientName", ""), patient.get("PatientBirthDate", ""))
+        if seen.add(repr((identifier, issuer, name))):
+            yield patient
+
+
+class _Search:
+    """One query on one server."""
+
+    def __init__(self, searcher: Searcher, query: Query, told: Told) -> None:
+        self._searcher = searcher
+        self._query = query
+        self._server = searcher.connection.server
+        self._profile = self._server.profile
+        self._told = told
+        self._said: set[str] = set()
+        # How the server wants to be asked; each refusal makes it more modest.
+        self._size = max(self._profile.page_size, 1)
+        self._with_fields = True
+        self._basic_only = False
+        self._found = 0
+        self._dropped = 0
+
+    def results(self, limit: int | None, offset: int) -> Iterator[Item]:
+        """Yield the results, from ``offset`` on and at most ``limit``."""
+        query = self._query
+        asked = asked_of(query, self._profile)
+        done_by_server = len(asked.alternatives) == 1 and not asked.here and not asked.wide
+        if not done_by_server:
+            yield from islice(self._all(None, 0), offset, None if limit is None else offset + limit)
+            return
+        found = self._all(limit, offset)
+        first = next(found, None)
+        if offset and (self._dropped or self._basic_only or (first is None and self._may_be_misread)):
+            # The server passed over something else than was meant: passing over is done here.
+            found.close()
+            anew = _Search(self._searcher, query, self._tell)
+            yield from islice(anew._all(None, 0), offset, None if limit is None else offset + limit)
+        elif first is not None:
+            yield first
+            yield from islice(found, None if limit is None else limit - 1)
+
+    @property
+    def _may_be_misread(self) -> bool:
+        return next(again(self._query, self._profile), None) is not None
+
+    def _all(self, most: int | None, offset: int) -> Generator[Item, None, None]:
+        """Yield all results; where there are none, ask in other ways."""
+        yield from self._asked(self._query, most, offset)
+        if not self._nothing_came() or offset:
+            return
+        for other in again(self._query, self._profile):
+            for item in self._asked(other, None, 0):
+                self._tell(f"{self._server} found nothing; what it found when it was asked with wildcards was looked through here.")
+                yield item
+            if not self._nothing_came():
+                return
+
+    def _nothing_came(self) -> bool:
+        return not self._found and not self._dropped
+
+    def _asked(self, sent: Query, most: int | None, offset: int) -> Iterator[Item]:
+        """Ask for ``sent`` and yield what matches the query."""
+        seen = Seen()
+        number = 0
+        while True:
+            asked = asked_of(sent, self._profile, self._basic_only, self._with_fields)
+            if number >= len(asked.alternatives):
+                return
+            parameters = asked.alternatives[number]
+            number += 1
+            # Where there are filters, what comes is looked through, so nobody knows how many results will do.
+            enough = None if self._query.filters else most
+            found = pages(self._searcher, sent, parameters, self._size, most, offset, enough, seen, self._tell)
+            try:
+                first = next(found, None)
+            except RefusedError as error:
+                if not self._more_modest(sent, error):
+                    raise
+                number -= 1
+                continue
+            if first is None:
+                yield from self._one_by_one(sent, parameters, seen)
+                continue
+            for page in _with_first(first, found):
+                yield from self._matching(page, asked, sent)
+
+    def _one_by_one(self, sent: Query, parameters: tuple[tuple[str, str], ...], seen: Seen) -> Iterator[Item]:
+        """Ask for each UID of a list, for a server that found nothing and may not know lists."""
+        lists = [(name, value) for name, value in parameters if "," in value and name != "includefield"]
+        if len(lists) != 1:
+            return
+        name, value = lists[0]
+        rest = tuple(pair for pair in parameters if pair != lists[0])
+        for uid in value.split(","):
+            one = (*rest, (name, uid))
+            for page in pages(self._searcher, sent, one, self._size, None, 0, None, seen, self._tell):
+                yield from self._matching(page, Asked((one,)), sent)
+
+    def _more_modest(self, sent: Query, error: RefusedError) -> bool:
+        """Ask for less after a refusal; false where there is nothing left to leave out."""
+        if error.status not in _REFUSALS:
+            return False
+        refused = [name for name in sent.filters if name not in BASIC]
+        if self._with_fields and self._profile.includefield != "none":
+            self._with_fields = False
+        elif self._size > _SMALL_PAGE:
+            self._size = _SMALL_PAGE
+        elif refused and not self._basic_only:
+            self._basic_only = True
+            self._tell(f"{self._server} refuses to search for {', '.join(refused)}; that is done here.")
+            self._with_fields = True
+        else:
+            return False
+        return True
+
+    def _matching(self, page: Sequence[Mapping[str, Any]], asked: Asked, sent: Query) -> Iterator[Item]:
+        """Yield the results of a page that match what was asked for, whoever looked."""
+        query = self._query
+        items = [item for one in page if (item := self._complete(plain(one))) is not None]
+        known = {keyword for keyword in query.filters if any(keyword in item for item in items)}
+        self._tell_unknown(items, known, asked)
+        kept = []
+        for item in items:
+            failed = [keyword for keyword in known if not self._matches(item, keyword, asked, sent)]
+            if not failed:
+                kept.append(item)
+                continue
+            self._dropped += 1
+            for keyword in failed:
+                if keyword not in asked.here | asked.wide and sent is query:
+                    self._tell(f"{self._server} does not heed the filter {keyword}; its results are filtered here.")
+        self._found += len(kept)
+        yield from sorted(kept, key=_number_of(query)) if _number_of(query) else kept
+
+    def _matches(self, item: Item, keyword: str, asked: Asked, sent: Query) -> bool:
+        query = self._query
+        is_name = vr_of(keyword) == "PN"
+        if is_name and query.fuzzy and sent is query and keyword not in asked.here | asked.wide:
+            return True  # the server's own idea of what sounds alike
+        texts = query.filters[keyword]
+        found = matches(item, keyword, texts, query.fuzzy)
+        if found is False and is_name:
+            # Servers may be more generous with names, e.g. with accents; what they ignore looks different.
+            return any(fuzzy_match(str(item[keyword]), text) for text in texts)
+        return found is not False
+
+    def _tell_unknown(self, items: Sequence[Item], known: set[str], asked: Asked) -> None:
+        for keyword in self._query.filters if items else ():
+            if keyword in known:
+                continue
+            if keyword in asked.here:
+                self._tell(f"{self._server} neither searches for {keyword} nor returns it: this filter is not applied.")
+            else:
+                self._tell(f"{self._server} does not return {keyword}: whether it heeds this filter cannot be seen.")
+
+    def _complete(self, item: Item) -> Item | None:
+        """Add the UIDs that were given, which some servers leave out; None for what has no identity."""
+        query = self._query
+        if query.study:
+            item.setdefault("StudyInstanceUID", query.study)
+        if query.series:
+            item.setdefault("SeriesInstanceUID", query.series)
+        if not item.get(query.uids[-1]) and query.level != "patient":
+            self._tell(f"{self._server} gave a result without {query.uids[-1]}, which is left out.")
+            return None
+        return item
+
+    def _tell(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._told(text)
+
+
+def _with_first(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield first
+    yield from rest
+
+
+def _number_of(query: Query) -> Any:
+    """Return the key by which a page is sorted, None for the server's own order."""
+    number, within = {"series": ("SeriesNumber", query.study), "instance": ("InstanceNumber", query.series)}.get(
+        query.level, ("", None)
+    )
+    if not within:
+        return None
+
+    def key(item: Item) -> tuple[bool, float, str]:
+        value = item.get(number)
+        known = isinstance(value, int | float)
+        return not known, float(value) if isinstance(value, int | float) else 0.0, str(item[query.uids[-1]])
+
+    return key
