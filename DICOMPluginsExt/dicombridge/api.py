@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dicombridge.errors import ExportError, UnreadableError, UnsupportedError
 from dicombridge.examination import all_series
 from dicombridge.kinds import KINDS, Kind, kind_named, kinds_of_node_class, kinds_that_examine
+from dicombridge.links import link_awaited
 from dicombridge.loadable import Loadable, chosen
 from dicombridge.progress import Progress, part
 from dicombridge.scene import default_database, default_scene, in_application, transaction
@@ -128,6 +129,8 @@ def load(
                     ):  # an image that was asked for in real world values says so
                         node.SetAttribute(KIND_ATTRIBUTE, loadable.kind)
                 nodes.extend(loaded)
+        # Not before all is loaded: nodes that were there already are not taken back.
+        link_awaited(scene)
     finally:
         if opened is not None:
             opened.close()

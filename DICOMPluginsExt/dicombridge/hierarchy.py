@@ -17,7 +17,9 @@ __all__ = [
     "add_series",
     "attributes_of_dataset",
     "attributes_of_node",
+    "instances_of_node",
     "node_of_instance",
+    "nodes_by_instance",
     "nodes_of_series",
 ]
 
@@ -184,6 +186,22 @@ def node_of_instance(scene: Any, sop_uid: str) -> Any | None:
         if sop_uid in hierarchy.GetItemUID(item, "DICOMInstanceUID").split():
             return hierarchy.GetItemDataNode(item)
     return None
+
+
+def instances_of_node(node: Any) -> set[str]:
+    """Return the SOP Instance UIDs that a node was loaded from, as its item in the subject hierarchy says."""
+    hierarchy = node.GetScene().GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
+    item = hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0
+    return set(hierarchy.GetItemUID(item, "DICOMInstanceUID").split()) if item else set()
+
+
+def nodes_by_instance(scene: Any) -> dict[str, list[Any]]:
+    """Return SOP Instance UID -> the nodes that were loaded from that instance, in the order of the hierarchy."""
+    found: dict[str, list[Any]] = {}
+    for hierarchy, item in _items_with_nodes(scene):
+        for uid in dict.fromkeys(hierarchy.GetItemUID(item, "DICOMInstanceUID").split()):
+            found.setdefault(uid, []).append(hierarchy.GetItemDataNode(item))
+    return found
 
 
 def nodes_of_series(scene: Any, series_uid: str) -> list[Any]:

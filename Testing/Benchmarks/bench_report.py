@@ -3,6 +3,8 @@
 Each group has a polygon of 20 points in space, two numbers, a finding and a site. Every contestant runs in a process of
 its own, by turns; processor time and peak memory are those of the work, after imports. The second row of ours makes
 each shape a markup of its own, which a person would not want of so many, but which must not be an event storm either.
+Its memory is Slicer's: an empty ``vtkMRMLMarkupsClosedCurveNode`` takes 0.11 MB, so ten thousand take 1.1 GB before
+they have a point.
 """
 
 from __future__ import annotations

@@ -150,6 +150,26 @@ def test_more_shapes_than_markups_are_a_list_and_a_model(tmp_path: Path) -> None
     assert [array.GetValue(cell) for cell in range(array.GetNumberOfTuples())] == others
 
 
+@pytest.mark.parametrize(("most", "between"), [(1, 1), (1000, 10)])
+def test_outlines_of_very_many_markups_have_their_corners_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, between: int
+) -> None:
+    """The outline is the same one; a circle is a spline in any case."""
+    monkeypatch.setattr("dicombridge.report.nodes.MOST_OUTLINES", most)
+    path, expected = CASES["planar axial"](tmp_path)
+    nodes, _ = loaded(path, tmp_path)
+    said = [one.regions[0] for one in expected.groups]
+    shown = {region.type: node for region, node in zip(said, markups_of(nodes), strict=True)}
+    outline = next(one.points for one in said if one.type == "POLYLINE" and (one.points[0] == one.points[-1]).all())
+    assert shown["POLYLINE"].GetCurveClosed()
+    assert shown["POLYLINE"].GetNumberOfPointsPerInterpolatingSegment() == between
+    length = np.linalg.norm(np.diff(outline, axis=0), axis=1).sum()
+    assert shown["POLYLINE"].GetCurveLengthWorld() == pytest.approx(length, rel=1e-5)
+    assert shown["CIRCLE"].GetNumberOfPointsPerInterpolatingSegment() == 10
+    radius = np.linalg.norm(np.diff(next(one.points for one in said if one.type == "CIRCLE"), axis=0))
+    assert shown["CIRCLE"].GetCurveLengthWorld() == pytest.approx(2 * np.pi * radius, rel=1e-3)
+
+
 def test_vendor_documents_of_private_data_are_left_alone(data: Path) -> None:
     database = dicombridge.open_folder(data / "sr" / "misc")
     files = [Path(one.files[0]).name for one in dicombridge.examine(database)]

@@ -168,6 +168,18 @@ def test_nodes_of_one_name_are_one_group(scene: Any) -> None:
     assert numbers(group) == {"Long axis": pytest.approx(8), "Short axis": pytest.approx(3)}
 
 
+def test_lines_that_are_called_a_cobb_angle(scene: Any) -> None:
+    """A wide one looks like two axes."""
+    steep = (9 * np.cos(np.radians(70)), 3 + 9 * np.sin(np.radians(70)), 0)
+    ends = ([(0, 0, 0), (9, 0, 0)], [(0, 3, 0), steep])
+    for name, said in (("Cobb T5-L1", {"Cobb angle": 70}), ("Target", {"Long axis": 9, "Short axis": 9})):
+        nodes = [add(scene, "Line", f"{name} {number}", one) for number, one in enumerate(ends)]
+        for node in nodes:
+            node.SetAttribute(GROUP_NAME_ATTRIBUTE, name)
+        (group,) = contents_of(nodes, None).groups
+        assert numbers(group) == pytest.approx(said)
+
+
 def test_what_a_new_node_is_said_to_be(scene: Any) -> None:
     nodes = [add(scene, "Line", name, [(0, 0, 0), (8, 0, 0)]) for name in "abc"]
     for node, modifier in zip(nodes, (LEFT, UPPER, None), strict=True):

@@ -54,12 +54,13 @@ def plain(code: tuple[str, str, str]) -> dict[str, str]:
 
 TOOLS = {
     "line": "Length", "corner": "Length", "angle": "Angle", "path": "PlanarFreehandROI", "Target 1": "Bidirectional",
+    "T5 to L1": "CobbAngle",
     "ring": "PlanarFreehandROI", "box": "RectangleROI", "turned": "PlanarFreehandROI", "ellipse": "EllipticalROI",
     "circle": "CircleROI", "sheet": "RectangleROI", "apex": "Probe", "base": "ArrowAnnotate",
 }  # fmt: skip
 STATS = {
     ("410668003", "SCT"): "length", ("42798000", "SCT"): "area", ("131191004", "SCT"): "perimeter",
-    ("1483009", "SCT"): "angle",
+    ("1483009", "SCT"): "angle", ("285285000", "SCT"): "angle",
 }  # fmt: skip
 OF_AXES = {("103339001", "SCT"): "length", ("103340004", "SCT"): "width"}
 
@@ -101,6 +102,8 @@ def expected_points(tool: str, drawn: Drawn) -> Points:
         return np.stack([points.mean(axis=0), points[0]])
     if tool == "RectangleROI":
         return points[[0, 1, 3, 2]]  # along rows, not around
+    if tool == "CobbAngle":
+        return np.vstack(drawn.points)
     if tool == "Bidirectional":
         return np.vstack(drawn.points[::-1])  # the longer one first, which was drawn last
     return points

@@ -134,6 +134,37 @@ def test_two_lines_are_long_and_short_axis() -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", ["", "arms"])
+@pytest.mark.parametrize("ways", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
+def test_two_lines_apart_are_a_cobb_angle(ways: tuple[int, int], kind: str) -> None:
+    """Whichever way they were drawn; lines of 30 and -10 degrees are 40 degrees apart."""
+    upper = [(0, 20), (20 * np.cos(np.radians(30)), 20 + 20 * np.sin(np.radians(30)))]
+    lower = [(0, 0), (20 * np.cos(np.radians(-10)), 20 * np.sin(np.radians(-10)))]
+    regions = [Region("POLYLINE", in_plane(ends[::way])) for ends, way in zip((upper, lower), ways, strict=True)]
+    [found] = measurements_of(regions, kind)
+    assert (found.concept, found.value, found.regions) == (concepts.COBB_ANGLE, pytest.approx(40), (0, 1))
+    assert found.units == concepts.DEGREE
+
+
+@pytest.mark.parametrize(
+    ("ends", "kind", "names"),
+    [
+        ([(3, -4), (4, 5)], "", ["Long axis", "Short axis"]),  # they cross
+        ([(2, 0.5), (5, 6)], "", ["Long axis", "Short axis"]),  # one begins on the other, as far as a hand can
+        ([(4, 2), (6, 9)], "", ["Long axis", "Short axis"]),  # 74 degrees
+        ([(12, 1), (18, 9)], "", ["Cobb angle"]),  # beside its end, 53 degrees
+        ([(4, 2), (6, 9)], "arms", ["Cobb angle"]),  # the user says so
+        ([(0, 3), (10, 3)], "", ["Cobb angle"]),  # parallel
+    ],
+)
+def test_axes_cross_or_stand_on_each_other(ends: Any, kind: str, names: list[str]) -> None:
+    regions = [Region("POLYLINE", in_plane(one)) for one in ([(0, 0), (10, 0)], ends)]
+    assert [one.concept.meaning for one in measurements_of(regions, kind)] == names
+    # Of a loaded report, all is measured that it may say, of each line too.
+    said = {one.concept.meaning for one in measurements_of(regions, every=True)}
+    assert {"Long axis", "Short axis", "Cobb angle", "Length"} <= said
+
+
 def test_points_and_missing_places_measure_nothing() -> None:
     assert measurements_of([Region("POINT", np.zeros((1, 3))), Region("POLYLINE", None)]) == []
 

@@ -45,7 +45,7 @@ from dicombridge.codes import Code, code_from_sequence
 from dicombridge.errors import ExportError
 from dicombridge.report import concepts, items, template
 from dicombridge.report.content import Graphic, InstanceReference
-from dicombridge.report.groups import Evaluation, Group, Measurement, Observer, Region
+from dicombridge.report.groups import Group, Measurement, Observer, Region
 
 # --- Items -----------------------------------------------------------------------------------------------------------
 
@@ -324,7 +324,7 @@ def test_numbers_name_the_regions_that_they_are_of(tmp_path: Path) -> None:
 
 
 def test_groups_without_identity_get_one() -> None:
-    one, other = (template.group_item(Group(3, regions=[line()])) for _ in range(2))
+    (one,), (other,) = (template.group_items(Group(3, regions=[line()])) for _ in range(2))
     uids = {item.UID for group in (one, other) for item in group.ContentSequence if item.ValueType == "UIDREF"}
     assert len(uids) == 2
     assert one.ContentSequence[0].TextValue == "Group 3"
@@ -332,11 +332,11 @@ def test_groups_without_identity_get_one() -> None:
 
 def test_regions_without_place_are_refused() -> None:
     with pytest.raises(ExportError, match=r"'lost'.*load the images"):
-        template.group_item(Group(1, tracking_identifier="lost", regions=[Region("POINT", np.zeros((1, 3)))]))
+        template.group_items(Group(1, tracking_identifier="lost", regions=[Region("POINT", np.zeros((1, 3)))]))
     # Columns and rows without their image are nothing; the points that were made of them are.
     graphic = Graphic("POINT", np.array([[3.0, 4]]))
     kept = Region("POINT", np.array([[1.0, 2, 3]]), graphic, FRAME_OF_REFERENCE)
-    group = template.group_item(Group(1, regions=[kept]))
+    (group,) = template.group_items(Group(1, regions=[kept]))
     assert [list(one.GraphicData) for one in group.ContentSequence if one.ValueType == "SCOORD3D"] == [[1, 2, 3]]
 
 
@@ -349,15 +349,12 @@ OBSERVERS = (
 
 
 def test_what_a_report_says(tmp_path: Path) -> None:
-    procedure = Code("24627-2", "LN", "CT Chest")
     path = written(
         tmp_path,
         *(case(name)[1] for name in CASES),
         RICH,
-        procedures=(procedure,),
         observers=OBSERVERS,
         library=(SLICE, SECOND_SLICE),
-        evaluations=(Evaluation(Code("121072", "DCM", "Impression"), "fine"),),
     )
     assert complaints(path) == ([], [])
     root = read_by_us(path)
@@ -366,11 +363,10 @@ def test_what_a_report_says(tmp_path: Path) -> None:
         ("HAS OBS CONTEXT", "CODE", "Observer Type"),
     ]
     assert [one.value.value for one in root.children[0].children] == ["US"]
-    assert [one.value for one in named(root, concepts.PROCEDURE_REPORTED)] == [procedure]
+    assert [one.value for one in named(root, concepts.PROCEDURE_REPORTED)] == [template.IMAGING_PROCEDURE]
     assert [one.concept.meaning for one in root.children if one.value_type == "CONTAINER" and one.concept] == [
         "Image Library",
         "Imaging Measurements",
-        "Qualitative Evaluations",
     ]
     library = named(root, concepts.IMAGE_LIBRARY)[0].children[0].children
     assert [one.references[0] for one in library] == [SLICE, SECOND_SLICE]
@@ -395,16 +391,6 @@ def test_a_report_of_nothing_is_valid(tmp_path: Path) -> None:
     assert procedure.value == template.IMAGING_PROCEDURE
 
 
-def test_evaluations_alone_need_no_measurements() -> None:
-    evaluations = (Evaluation(Code("121072", "DCM", "Impression"), MASS),)
-    report = template.measurement_report((), evaluations=evaluations, country=None)
-    assert [one.ConceptNameCodeSequence[0].CodeMeaning for one in report.ContentSequence][
-        -1
-    ] == "Qualitative Evaluations"
-    assert "Imaging Measurements" not in str(report)
-    assert "ContentSequence" not in report.ContentSequence[0]
-
-
 def test_unknown_profiles() -> None:
     with pytest.raises(ExportError, match="standard, ohif"):
-        template.group_item(Group(1), "other")
+        template.group_items(Group(1), "other")

@@ -158,6 +158,7 @@ def contents_of(
         raise ExportError(f"There is nothing to report in {', '.join(repr(node.GetName()) for node in nodes)}.")
     main = table if table is not None else shown[0]
     found = work.first_source(main)
+    sources = work.sources(found)
     return Contents(
         groups,
         table,
@@ -168,8 +169,8 @@ def contents_of(
         remembered(table) if table is not None else None,
         list(dict.fromkeys(work.warnings)),
         [node for node in shown if node.IsA("vtkMRMLSegmentationNode")],
-        work.sources(found),
-        _images_of_regions(work.sources(found), groups),
+        sources,
+        _images_of_regions(sources, groups),
     )
 
 

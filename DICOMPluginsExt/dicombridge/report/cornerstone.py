@@ -19,8 +19,9 @@ from dicombridge.codes import Code
 from dicombridge.errors import ExportError
 from dicombridge.report import concepts
 from dicombridge.report.content import Graphic
+from dicombridge.report.drawings import is_ring
 from dicombridge.report.groups import Evaluation, Group, Measurement, Region
-from dicombridge.report.measuring import RADIUS
+from dicombridge.report.measuring import RADIUS, measurements_of
 
 __all__ = ["editable_groups"]
 
@@ -184,8 +185,7 @@ def _is_rectangle(region: Region) -> bool:
 
 
 def _is_closed(region: Region) -> bool:
-    data = _data(region)
-    return region.type == "POLYGON" or (len(data) > 3 and bool((data[0] == data[-1]).all()))
+    return region.type == "POLYGON" or is_ring(_data(region))
 
 
 def _opened(data: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -290,38 +290,17 @@ def _free_text(group: Group) -> str:
 
 def _computed(tool: str, region: Region) -> Measurement:
     """Return the number that a tool shows, of the points in millimetres; the adapters refuse groups without any."""
-    points = region.points
-    is_open = tool == "PlanarFreehandROI" and not _is_closed(region)
-    found = _COMPUTED.get("Length" if is_open else tool)
-    if found is None or points is None or len(points) < 2:
-        return Measurement(concepts.CENTER, 0.0, concepts.NO_UNITS)
-    concept, units, compute = found
-    return Measurement(concept, compute(region.type, points), units)
+    shown = concepts.LENGTH if tool == "PlanarFreehandROI" and not _is_closed(region) else _SHOWN.get(tool)
+    wanted = [shown] if shown is not None else []
+    is_contour = concepts.is_one_of(concepts.AREA, wanted) and region.type in ("POLYLINE", "POLYGON")
+    found = measurements_of(replace(region, is_angle=tool == "Angle"), "polygon" if is_contour else "")
+    bearer = Measurement(concepts.CENTER, 0.0, concepts.NO_UNITS)
+    return next((one for one in found if concepts.is_one_of(one.concept, wanted)), bearer)
 
 
-def _length(kind: str, points: NDArray[np.float64]) -> float:
-    return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
-
-
-def _angle(kind: str, points: NDArray[np.float64]) -> float:
-    one, other = points[0] - points[1], points[-1] - points[-2]
-    return math.degrees(math.atan2(float(np.linalg.norm(np.cross(one, other))), float(one @ other)))
-
-
-def _area(kind: str, points: NDArray[np.float64]) -> float:
-    if kind == "CIRCLE":
-        return math.pi * math.dist(points[0], points[1]) ** 2
-    if kind == "ELLIPSE":
-        return math.pi / 4 * math.dist(points[0], points[1]) * math.dist(points[2], points[3])
-    arms = points - points[0]
-    return float(np.linalg.norm(np.cross(arms[:-1], arms[1:]).sum(axis=0))) / 2
-
-
-_COMPUTED: dict[str, tuple[Code, Code, Callable[[str, NDArray[np.float64]], float]]] = {
-    "Length": (concepts.LENGTH, concepts.MILLIMETRE, _length),
-    "Angle": (concepts.ANGLE, concepts.DEGREE, _angle),
-    **dict.fromkeys(
-        ("CircleROI", "EllipticalROI", "RectangleROI", "PlanarFreehandROI"),
-        (concepts.AREA, concepts.SQUARE_MILLIMETRE, _area),
-    ),
+_SHOWN = {
+    "Length": concepts.LENGTH,
+    "Angle": concepts.ANGLE,
+    **dict.fromkeys(("CircleROI", "EllipticalROI", "RectangleROI", "PlanarFreehandROI"), concepts.AREA),
 }
+"""The number that a tool shows."""

@@ -41,6 +41,7 @@ __all__ = [
     "Drawing",
     "box_of_faces",
     "drawing_of",
+    "is_ring",
 ]
 
 CLOUD = "vtkMRMLMarkupsFiducialNode"
@@ -84,7 +85,7 @@ def drawing_of(region: Region) -> Drawing | None:
         return Drawing(CLOUD, points)
     if region.is_angle and len(points) in (3, 4):
         return Drawing(ANGLE, points[[0, 1, -1]])
-    closed = len(points) > 3 and np.array_equal(points[0], points[-1])
+    closed = is_ring(points)
     if closed or (region.type == "POLYGON" and len(points) > 2):
         return Drawing(CLOSED, points[:-1] if closed else points)
     if _is_rectangle(points):
@@ -92,6 +93,11 @@ def drawing_of(region: Region) -> Drawing | None:
     if len(points) == 2:
         return Drawing(LINE, points)
     return Drawing(CURVE, points)
+
+
+def is_ring(points: NDArray[np.float64]) -> bool:
+    """Whether points (n, 2 or 3) are a line that ends where it starts, around something."""
+    return len(points) > 3 and bool(np.array_equal(points[0], points[-1]))
 
 
 def _is_rectangle(points: NDArray[np.float64]) -> bool:

@@ -35,7 +35,15 @@ LONGEST_LABEL = 120
 
 @dataclass(frozen=True)
 class InstanceReference:
-    """An instance that a content item names, and what of it: frames, segments (PS3.3 C.18.3, C.18.4)."""
+    """An instance that a content item names, and what of it (PS3.3 C.18.3, C.18.4).
+
+    Attributes
+    ----------
+    frames
+        Frame numbers.
+    segments
+        Segment numbers; of an RT structure set, ROI numbers (PS3.16 TID 1411).
+    """
 
     sop_class_uid: str
     sop_instance_uid: str

@@ -29,7 +29,7 @@ from dicombridge.image.headers import Plane
 from dicombridge.multiframe import read_header
 from dicombridge.placing import CENTRE_OF_FIRST_PIXEL
 from dicombridge.report.content import Graphic, InstanceReference
-from dicombridge.report.drawings import drawing_of
+from dicombridge.report.drawings import drawing_of, is_ring
 from dicombridge.report.groups import Region
 from dicombridge.report.markup_regions import ellipse_of
 from dicombridge.report.placement import WHOLE_SLIDE
@@ -312,7 +312,7 @@ def in_space(region: Region) -> Region:
         if ends is None:
             return region
         kind, points = "ELLIPSE", ends
-    elif kind == "POLYLINE" and len(points) > 3 and np.array_equal(graphic.data[0], graphic.data[-1]):
+    elif kind == "POLYLINE" and is_ring(graphic.data):
         kind, points = "POLYGON", np.vstack([points[:-1], points[:1]])
     return replace(region, type=kind, points=points, graphic=None, images=())
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from dicombridge.codes import Code
 from dicombridge.geometry import plausible
+from dicombridge.hierarchy import instances_of_node
 from dicombridge.report.content import Graphic, InstanceReference
 from dicombridge.report.groups import Algorithm, Evaluation, Group, Measurement, Observer, Region, Site, TimePoint
 from dicombridge.report.sheets import GROUP_COLUMN, values_of_column
@@ -53,12 +54,9 @@ REPORT_ROLE = "DICOMBridge.Report"
 MARKUPS_ROLE = "DICOMBridge.ReportMarkups"
 """Node reference role: from the table of groups to the nodes that show them."""
 GROUP_ROLE = "DICOMBridge.ReportedSegmentation"
-"""Node reference role: from the table of groups to segmentations and other objects that groups refer to."""
+"""Node reference role: from the table of groups to segmentations, images and other objects that groups refer to."""
 WHOLE_NODE = ""
 """Key of the group of a node that shows one."""
-
-_INSTANCES = "DICOM.instanceUIDs"
-"""Attribute of a node: from which instances it was loaded."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +115,11 @@ def nodes_of_group(table: Any, number: int) -> list[Any]:
     -------
     list of nodes
         Markups and models, among them the one model of a report of many shapes; then the segmentations whose segments
-        are the group's region.
+        or structures are the group's region, and the volumes in the real world values that it was measured in.
     """
     shown = [node for node in _referenced(table, MARKUPS_ROLE) if number in _numbers_shown(node)]
     named = _instances_named(table, number)
-    segmentations = [node for node in _referenced(table, GROUP_ROLE) if node.IsA("vtkMRMLSegmentationNode")]
-    return shown + [node for node in segmentations if named & set((node.GetAttribute(_INSTANCES) or "").split())]
+    return shown + [node for node in _referenced(table, GROUP_ROLE) if named & instances_of_node(node)]
 
 
 def _referenced(table: Any, role: str) -> list[Any]:
@@ -143,10 +140,10 @@ def _numbers_shown(node: Any) -> set[int]:
 
 
 def _instances_named(table: Any, number: int) -> set[str]:
-    """Return the SOP Instance UIDs that the row of a group names as its segments and structures."""
+    """Return the SOP Instance UIDs that the row of a group names, but those of its images."""
     numbers = values_of_column(table, GROUP_COLUMN) or []
     rows = [row for row, value in enumerate(numbers) if str(value) == str(number)]
-    columns = [values_of_column(table, name) or () for name in ("Segment", "Structure")]
+    columns = [values_of_column(table, name) or () for name in ("Segment", "Structure", "Real World Value Map")]
     cells = [str(values[row]) for values in columns for row in rows if values]
     return {part.split()[0] for cell in cells for part in cell.split(";") if part.strip()}
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dicombridge.hierarchy import add_series, attributes_of_dataset
+from dicombridge.links import link_instances
 from dicombridge.progress import Progress, silent
 from dicombridge.references import instances_needed
 from dicombridge.report.kept import GROUP_ROLE, MARKUPS_ROLE, REPORT_ROLE, SHOWN_ATTRIBUTE
@@ -63,7 +64,9 @@ def load(
         a measurement; then, of every document, a table with a row a content item and a ``vtkMRMLTextNode`` that can be
         read; then markups (:mod:`~dicombridge.report.drawings`), which keep in the attribute
         ``DICOMBridge.MeasurementGroup`` what the document says of them, and whose number there is that of their row.
-        All are in a folder below the study. Regions whose image is missing are listed, not shown, which is logged.
+        All are in a folder below the study. The first node refers to the nodes of what groups name (segmentations,
+        structure sets, real world value maps, images), also to those that are loaded later.
+        Regions whose image is missing are listed, not shown, which is logged.
 
     Raises
     ------
@@ -86,7 +89,7 @@ def load(
         markups = add_shapes(scene, shapes, uid, loadable.name, most_markups) if shapes else []
         tell(0.8, "Describing")
         nodes = [*documents, *markups]
-        _link(scene, nodes, markups, report)
+        _link(nodes, markups, report)
         _tell_shown(nodes[0], shapes)
         _arrange(scene, nodes, loadable.name, report, referenced)
         tell(1.0, "Loaded")
@@ -110,31 +113,14 @@ def _add_documents(scene: Any, name: str, report: Report) -> list[Any]:
     return nodes
 
 
-def _link(scene: Any, nodes: list[Any], markups: list[Any], report: Report) -> None:
-    """Let nodes refer to each other: all to the main table, and it to markups and to what groups refer to."""
+def _link(nodes: list[Any], markups: list[Any], report: Report) -> None:
+    """Let nodes refer to each other: all to the main table, and it to markups and to what groups name, now or later."""
     main = nodes[0]
     for node in nodes[1:]:
         node.SetNodeReferenceID(REPORT_ROLE, main.GetID())
     for node in markups:
         main.AddNodeReferenceID(MARKUPS_ROLE, node.GetID())
-    loaded = _ids_by_instance(scene)
-    named = (loaded.get(one.sop_instance_uid) for one in all_references(report.groups))
-    for identifier in dict.fromkeys(one for one in named if one is not None):
-        main.AddNodeReferenceID(GROUP_ROLE, identifier)
-
-
-def _ids_by_instance(scene: Any) -> dict[str, str]:
-    """Return SOP Instance UID -> ID of the first node that was loaded from that instance."""
-    hierarchy = scene.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")
-    found: dict[str, str] = {}
-    items: list[int] = []
-    if hierarchy is not None:
-        hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), items, True)
-    for item in items:
-        node = hierarchy.GetItemDataNode(item)
-        for uid in hierarchy.GetItemUID(item, "DICOMInstanceUID").split() if node is not None else ():
-            found.setdefault(uid, node.GetID())
-    return found
+    link_instances(main, GROUP_ROLE, (one.sop_instance_uid for one in all_references(report.groups)))
 
 
 def _tell_shown(main: Any, shapes: Sequence[Shape]) -> None:

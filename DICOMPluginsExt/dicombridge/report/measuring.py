@@ -5,7 +5,8 @@ kind               which regions                                         measure
 =================  ====================================================  ==============================================
 points             POINT, MULTIPOINT                                     nothing
 line, path         POLYLINE that is open                                 Length
-lines              two POLYLINE of two points in one group               Long axis, Short axis
+axes               two POLYLINE of two points in one group               Long axis, Short axis
+arms               such lines that do not cross, at less than 60 degrees Cobb angle
 angle              POLYLINE of three points that is one                  Angle
 polygon            POLYGON and closed POLYLINE, in a plane               Area, Perimeter, Long axis, Short axis
 loop               closed POLYLINE in no plane                           Perimeter
@@ -30,7 +31,7 @@ import numpy as np
 from dicombridge.codes import Code
 from dicombridge.report import concepts
 from dicombridge.report.concepts import key
-from dicombridge.report.drawings import box_of_faces
+from dicombridge.report.drawings import box_of_faces, is_ring
 from dicombridge.report.groups import Group, Measurement, Region
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ PLANAR_MM = 0.01
 """Points that are nearer to their common plane than this lie in it."""
 EQUAL_MM = 1e-4
 """Axes of an ellipse that differ by less are those of a circle; coordinates are written with 24 bits."""
+LEAST_BETWEEN_AXES = 60.0
+"""Degrees between two lines that are the axes of something though they do not cross."""
+MEETING_MM = 1.0
+"""Lines cross that pass each other nearer than this."""
 FACES_OF_BOX = 6
 
 MAJOR_AXIS = Code("131187009", "SCT", "Major Axis")
@@ -87,7 +92,7 @@ def measurements_of(regions: Region | Sequence[Region], kind: str = "", every: b
     regions
         One region, or all of a group; ``points`` are LPS mm. Those without points measure nothing.
     kind
-        A kind of the table above, where the regions do not tell it: ``"sheet"``.
+        A kind of the table above, where the regions do not tell it: ``"sheet"``, ``"arms"``.
     every
         Whether to return also what is not said of a new region, but may be said in somebody's report: radii,
         circumferences, and what a line may be called otherwise. Values may then be there under several names.
@@ -106,18 +111,19 @@ def measurements_of(regions: Region | Sequence[Region], kind: str = "", every: b
     given = [regions] if isinstance(regions, Region) else list(regions)
     placed = [number for number, one in enumerate(given) if one.points is not None and len(one.points)]
     found: list[Measurement] = []
+    points = {number: np.asarray(given[number].points, dtype=float) for number in placed}
     together = _kind_together([given[number] for number in placed])
+    if together == "lines" and not every:
+        together = "arms" if kind == "arms" or _are_arms(*points.values()) else "axes"
     if together:
-        points = [np.asarray(given[number].points, dtype=float) for number in placed]
-        found += _measurements(_TOGETHER[together](points), placed)
-    if together == "lines":
-        found = [_of_its_line(one, given, placed) for one in found]
-    if not together or (every and together == "lines"):
+        found += _measurements(_TOGETHER[together](list(points.values())), placed)
+        found = [_of_its_line(one, points) if together in ("lines", "axes") else one for one in found]
+    if not together or together == "lines":
+        alone = kind if kind in _KINDS else ""
         for number in placed:
-            values = _KINDS[kind or _kind_of(given[number])](np.asarray(given[number].points, dtype=float))
-            found += _measurements(values, [number])
+            found += _measurements(_KINDS[alone or _kind_of(given[number])](points[number]), [number])
     if not every:
-        return [one for one in found if one.concept != concepts.COBB_ANGLE]
+        return found
     own = {key(one.concept) for one in found}
     others = (other for one in found for other in _under_other_names(one))
     return found + [other for other in others if key(other.concept) not in own]
@@ -131,12 +137,12 @@ def _measurements(values: _Values, regions: Sequence[int]) -> list[Measurement]:
     ]
 
 
-def _of_its_line(one: Measurement, given: Sequence[Region], placed: Sequence[int]) -> Measurement:
+def _of_its_line(one: Measurement, points: Mapping[int, Points]) -> Measurement:
     """Return the measurement of an axis, of two lines, as that of the line which it is."""
     which = {key(concepts.LONG_AXIS): 1, key(concepts.SHORT_AXIS): 0}.get(key(one.concept))
     if which is None:
         return one
-    by_length = sorted(placed, key=lambda number: _path_length(np.asarray(given[number].points, dtype=float)))
+    by_length = sorted(points, key=lambda number: _path_length(points[number]))
     return replace(one, regions=(by_length[which],))
 
 
@@ -157,15 +163,11 @@ def _kind_together(regions: Sequence[Region]) -> str:
 
 def _kind_of(region: Region) -> str:
     points = np.asarray(region.points, dtype=float)
-    if region.type == "POLYGON" or (region.type == "POLYLINE" and _is_closed(points)):
+    if region.type == "POLYGON" or (region.type == "POLYLINE" and is_ring(points)):
         return "polygon" if off_plane_mm(points) <= PLANAR_MM else "loop"
     if region.type == "POLYLINE":
         return "angle" if region.is_angle and len(points) in (3, 4) else "path"
     return _KIND_OF_TYPE.get(region.type, "points")
-
-
-def _is_closed(points: Points) -> bool:
-    return len(points) > 3 and bool(np.array_equal(points[0], points[-1]))
 
 
 def _points(points: Points) -> _Values:
@@ -177,12 +179,46 @@ def _path(points: Points) -> _Values:
 
 
 def _lines(lines: Sequence[Points]) -> _Values:
+    return [*_axes(lines), *_arms(lines)]
+
+
+def _axes(lines: Sequence[Points]) -> _Values:
     short, long = sorted(_path_length(one) for one in lines)
-    return [
-        (concepts.LONG_AXIS, "length", long),
-        (concepts.SHORT_AXIS, "length", short),
-        (concepts.COBB_ANGLE, "angle", _between(lines[0][1] - lines[0][0], lines[1][1] - lines[1][0])),
-    ]
+    return [(concepts.LONG_AXIS, "length", long), (concepts.SHORT_AXIS, "length", short)]
+
+
+def _arms(lines: Sequence[Points]) -> _Values:
+    return [(concepts.COBB_ANGLE, "angle", _cobb_angle(*lines))]
+
+
+def _cobb_angle(one: Points, other: Points) -> float:
+    """Return the angle (degrees) of two lines, seen from where they are nearest, whichever way they were drawn."""
+    pairs = [(a, b) for a in (one, one[::-1]) for b in (other, other[::-1])]
+    near, far = min(pairs, key=lambda pair: float(np.linalg.norm(pair[0][0] - pair[1][0])))
+    return _between(near[1] - near[0], far[1] - far[0])
+
+
+def _are_arms(one: Points, other: Points) -> bool:
+    """Whether two lines of a group are those of an angle, rather than two axes, which cross or stand on each other."""
+    between = _between(one[1] - one[0], other[1] - other[0])
+    return min(between, 180 - between) < LEAST_BETWEEN_AXES and _distance_between(one, other) > MEETING_MM
+
+
+def _distance_between(one: Points, other: Points) -> float:
+    """Return the distance (mm) between two lines of two points."""
+    along, across, apart = one[1] - one[0], other[1] - other[0], one[0] - other[0]
+    matrix = np.array([[along @ along, -along @ across], [-along @ across, across @ across]])
+    inside = np.linalg.lstsq(matrix, np.array([-along @ apart, across @ apart]), rcond=None)[0]
+    if ((inside >= 0) & (inside <= 1)).all():
+        return float(np.linalg.norm(apart + inside[0] * along - inside[1] * across))
+    return min(_distance_to(point, line) for points, line in ((one, other), (other, one)) for point in points)
+
+
+def _distance_to(point: Points, line: Points) -> float:
+    along = line[1] - line[0]
+    squared = float(along @ along)
+    part = float(np.clip((point - line[0]) @ along / squared, 0, 1)) if squared else 0.0
+    return float(np.linalg.norm(point - line[0] - part * along))
 
 
 def _angle(points: Points) -> _Values:
@@ -190,7 +226,7 @@ def _angle(points: Points) -> _Values:
 
 
 def _polygon(points: Points) -> _Values:
-    ring = points[:-1] if _is_closed(points) else points
+    ring = points[:-1] if is_ring(points) else points
     long, short = _long_and_short_axis(ring)
     return [
         (concepts.AREA, "area", newell_area(ring)),
@@ -272,7 +308,13 @@ _KINDS: dict[str, Callable[[Any], _Values]] = {
     "ellipse": _ellipse,
     "solid": _ellipsoid,
 }
-_TOGETHER: dict[str, Callable[[Any], _Values]] = {"lines": _lines, "box": _box, "surface": _surface}
+_TOGETHER: dict[str, Callable[[Any], _Values]] = {
+    "lines": _lines,
+    "axes": _axes,
+    "arms": _arms,
+    "box": _box,
+    "surface": _surface,
+}
 _KIND_OF_TYPE = {"CIRCLE": "circle", "ELLIPSE": "ellipse", "ELLIPSOID": "solid"}
 
 

@@ -26,6 +26,9 @@ TERMINOLOGY_ATTRIBUTE = "Terminologies.TerminologyEntry"
 """Attribute of markups and models that Slicer's terminology widgets read: finding, category and site."""
 MOST_DISPLAY_NODES = 200
 """Markups of a report with a display node each; nobody colours more of them one by one."""
+MOST_OUTLINES = 1000
+"""Markups of a report whose outlines have points between their corners too, for the day when somebody makes them
+splines; of more, they take a third of the memory for nothing."""
 MOST_MEASUREMENTS = 50
 """Measurements that a node lists; its table has all."""
 
@@ -165,6 +168,7 @@ class _Looks:
     """
 
     def __init__(self, scene: Any, count: int) -> None:
+        self.are_many = count > MOST_OUTLINES
         self._taken = {scene.GetNthNode(number).GetName() for number in range(scene.GetNumberOfNodes())}
         self._shared: dict[str, tuple[str, int]] | None = {} if count > MOST_DISPLAY_NODES else None
         self._last: dict[str, int] = {}
@@ -200,6 +204,10 @@ def _add_shape(scene: Any, shape: Shape, report_uid: str, looks: _Looks) -> Any:
     node.SetName(looks.name(node_name(shape.name)))
     # First of all: markups outside of a scene look for the units of their measurements in vain, and log it.
     scene.AddNode(node)
+    if node.IsA("vtkMRMLMarkupsCurveNode") and not _is_round(shape):
+        node.SetCurveTypeToLinear()
+        if looks.are_many:
+            node.SetNumberOfPointsPerInterpolatingSegment(1)
     if shape.drawing.node_class == ROI:
         _set_box(node, shape.drawing.points)
     else:
@@ -211,8 +219,6 @@ def _add_shape(scene: Any, shape: Shape, report_uid: str, looks: _Looks) -> Any:
         for number in range(node.GetNumberOfControlPoints()):
             label = shape.name if number == 0 else f"{shape.name}-{number + 1}"
             node.SetNthControlPointLabel(number, plain_text(label))
-    if node.IsA("vtkMRMLMarkupsCurveNode") and not _is_round(shape):
-        node.SetCurveTypeToLinear()
     _describe(node, shape, kept, report_uid)
     looks.show(node)
     _add_measurements(node, shape)

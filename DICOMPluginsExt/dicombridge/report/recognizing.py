@@ -33,6 +33,8 @@ _TIME_POINT = {
     key(concepts.SUBJECT_TIME_POINT): "subject_identifier",
     key(concepts.PROTOCOL_TIME_POINT): "protocol_identifier",
 }
+LONGEST_NUMBER = 12
+"""Characters of a number of VR IS (PS3.5 6.2), as which a structure set has the numbers of its regions."""
 _TYPED: dict[str, type] = {"type": Code, "order": float}
 """What of a time point is no text; one that is said otherwise is passed over."""
 _OBSERVER = {
@@ -268,6 +270,10 @@ class _Group:
         if item.text:
             self._group.source_series.append(item.text)
 
+    def _region_identifier(self, item: ContentItem) -> None:
+        if _roi_number(item) is None:  # a number was read with what it is a part of
+            self._evaluation(item)
+
     def _ignored(self, item: ContentItem) -> None:
         """Pass over what was read with the group's context."""
 
@@ -328,8 +334,10 @@ class _Group:
         self._read_children(item)
 
     def _add_references(self, item: ContentItem) -> None:
+        numbers = tuple(number for child in item.children if (number := _roi_number(child)) is not None)
         for one in item.references:
-            self._list_for(item, one).append(one)
+            kept = self._list_for(item, one)
+            kept.append(replace(one, segments=numbers) if numbers and kept is self._group.structures else one)
 
     def _list_for(self, item: ContentItem, one: InstanceReference) -> list[InstanceReference]:
         segment = is_one_of(item.concept, (concepts.REFERENCED_SEGMENT, concepts.REFERENCED_SEGMENTATION_FRAME))
@@ -364,6 +372,7 @@ _BY_CONCEPT: dict[tuple[str, str], _Reader] = {
     key(concepts.MEASUREMENT_METHOD): _Group._method,
     key(concepts.COMMENT): _Group._comment,
     key(concepts.SOURCE_SERIES_FOR_SEGMENTATION): _Group._source_series,
+    key(concepts.REGION_IDENTIFIER): _Group._region_identifier,
     **{
         key(concept): _Group._ignored
         for concept in (
@@ -393,6 +402,13 @@ _BY_TYPE: dict[str, _Reader] = {
 def _goes_by_concept(item: ContentItem, reader: _Reader) -> bool:
     """Whether an item is what its name says: a number and an image are themselves, but where they are context."""
     return item.value_type not in _GEOMETRY and (item.value_type not in _THEMSELVES or reader is _Group._ignored)
+
+
+def _roi_number(item: ContentItem) -> int | None:
+    """Return which region of a structure set an item names (TID 1411), None if it is another item, or no number."""
+    text = item.text.strip()
+    is_number = text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
+    return int(text) if is_number and is_one_of(item.concept, (concepts.REGION_IDENTIFIER,)) else None
 
 
 def _is_bearer(item: ContentItem) -> bool:

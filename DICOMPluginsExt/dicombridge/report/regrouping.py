@@ -69,10 +69,15 @@ def new_group(draft: Draft, number: int, warnings: list[str]) -> Group:
         finding=codes.type if codes is not None else None,
         sites=sites_of(codes) if codes is not None else (),
         comment=plain_text("; ".join(dict.fromkeys(part.comment for part in draft.parts if part.comment))),
-        measurements=measurements_of(regions, _kind_of(draft.parts)),
+        measurements=measurements_of(regions, "arms" if _says_cobb(draft.name) else _kind_of(draft.parts)),
         regions=regions,
         source_series=[series] if is_volume and series else [],
     )
+
+
+def _says_cobb(name: str) -> bool:
+    """Whether the user calls a group of lines a Cobb angle, as geometry alone cannot tell a wide one from two axes."""
+    return "cobb" in name.lower()
 
 
 def _codes(node: Any, warnings: list[str]) -> Terminology | None:

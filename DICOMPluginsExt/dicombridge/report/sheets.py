@@ -38,7 +38,8 @@ COLUMN = "DICOMBridge.Column"
 """Column property that tells what a column is, whatever its title: a person's words, of which two may be the same."""
 FIXED = (
     GROUP_COLUMN, "Tracking Identifier", "Tracking UID", "Finding Category", "Finding", "Finding Site", "Time Point",
-    "Activity Session", "Comment", "Method", "Algorithm", "Observer", "Shape", "Segment", "Structure", "Image",
+    "Activity Session", "Comment", "Method", "Algorithm", "Observer", "Shape", "Segment", "Structure",
+    "Real World Value Map", "Image",
 )  # fmt: skip
 """Titles of the columns that are no measurements and no evaluations; none of these has such a title."""
 
@@ -70,7 +71,10 @@ def group_columns(groups: Sequence[Group]) -> list[Column]:
         Column("Observer", ["; ".join(filter(None, (who.name or who.uid for who in one.observers))) for one in groups]),
         Column("Shape", [", ".join(dict.fromkeys(region.type for region in one.regions)) for one in groups]),
         Column("Segment", [_references(one.segments) for one in groups], description="Referenced segments"),
-        Column("Structure", [_references(one.structures) for one in groups]),
+        Column(
+            "Structure", [_references(one.structures, "ROI") for one in groups], description="Referenced structures"
+        ),
+        Column("Real World Value Map", [_references(one.real_world_value_maps) for one in groups]),
         Column("Image", [_images(one) for one in groups], description="SOP Instance UID and frame of its regions"),
     ]
     columns = [one if COLUMN in one.properties else replace(one, properties={COLUMN: one.name}) for one in columns]
@@ -212,12 +216,12 @@ def _algorithm(group: Group) -> str:
     return f"{one.name} {one.version}".strip() if one is not None else ""
 
 
-def _references(references: Sequence[InstanceReference]) -> str:
-    return "; ".join(_reference(one) for one in dict.fromkeys(references))
+def _references(references: Sequence[InstanceReference], segment: str = "segment") -> str:
+    return "; ".join(_reference(one, segment) for one in dict.fromkeys(references))
 
 
-def _reference(one: InstanceReference) -> str:
-    parts = [("segment", one.segments), ("frame", one.frames)]
+def _reference(one: InstanceReference, segment: str) -> str:
+    parts = [(segment, one.segments), ("frame", one.frames)]
     return " ".join(
         [one.sop_instance_uid, *(f"{name} {','.join(map(str, values))}" for name, values in parts if values)]
     )

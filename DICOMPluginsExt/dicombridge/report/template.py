@@ -16,12 +16,12 @@ from dicombridge.codes import Code
 from dicombridge.errors import ExportError
 from dicombridge.report import concepts, cornerstone, items
 from dicombridge.report.content import InstanceReference
+from dicombridge.report.drawings import is_ring
 from dicombridge.report.groups import Algorithm, Evaluation, Group, Measurement, Observer, Region, Site, TimePoint
 from dicombridge.report.items import CONTAINS, HAS_CONCEPT_MOD, HAS_OBS_CONTEXT, HAS_PROPERTIES, INFERRED_FROM
 
 __all__ = [
     "PROFILES",
-    "group_item",
     "group_items",
     "measurement_item",
     "measurement_report",
@@ -41,8 +41,6 @@ ENGLISH = Code("en", "RFC5646", "English")
 UNITED_STATES = Code("US", "ISO3166_1", "United States")
 
 _COUNTRY_OF_LANGUAGE = Code("121046", "DCM", "Country of Language")
-_QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
-_REGION_IDENTIFIER = Code("130489", "DCM", "Referenced Region of Interest Identifier")
 _UNKNOWN = "unknown"
 """Where a template demands a text that nobody knows."""
 
@@ -52,27 +50,18 @@ Items = Iterator[Dataset]
 def measurement_report(
     groups: Sequence[Group],
     *,
-    title: Code = concepts.IMAGING_MEASUREMENT_REPORT,
-    procedures: Sequence[Code] = (),
     observers: Sequence[Observer] = (),
     library: Sequence[InstanceReference] = (),
-    evaluations: Sequence[Evaluation] = (),
-    language: Code = ENGLISH,
-    country: Code | None = UNITED_STATES,
     profile: str = "standard",
 ) -> Dataset:
-    """Return the elements of the root of a report (PS3.16 TID 1500); header and evidence are the caller's.
+    """Return the elements of the root of a report (PS3.16 TID 1500) in English; header and evidence are the caller's.
 
     Parameters
     ----------
-    procedures, observers
-        Without any, an imaging procedure and this program are named.
+    observers
+        Without any, this program is named.
     library
         Images that the report is about (TID 1600).
-    evaluations
-        Of the study as a whole.
-    country
-        Modifier of the language; None where it has none.
     profile
         One of :data:`PROFILES`.
 
@@ -83,17 +72,13 @@ def measurement_report(
     """
     measured = [item for group in groups for item in group_items(group, profile)]
     content = [
-        _language(language, country),
+        _language(),
         *_observers(observers or (PROGRAM,)),
-        *(items.code(HAS_CONCEPT_MOD, concepts.PROCEDURE_REPORTED, one) for one in procedures or (IMAGING_PROCEDURE,)),
+        items.code(HAS_CONCEPT_MOD, concepts.PROCEDURE_REPORTED, IMAGING_PROCEDURE),
         *_library(library),
+        items.container(CONTAINS, concepts.IMAGING_MEASUREMENTS, measured),
     ]
-    if measured or not evaluations:  # one of the two there must be
-        content.append(items.container(CONTAINS, concepts.IMAGING_MEASUREMENTS, measured))
-    if evaluations:
-        stated = [_evaluation(one) for one in evaluations if one.value]
-        content.append(items.container(CONTAINS, _QUALITATIVE_EVALUATIONS, stated))
-    return items.container("", title, content, "1500")
+    return items.container("", concepts.IMAGING_MEASUREMENT_REPORT, content, "1500")
 
 
 def group_items(group: Group, profile: str = "standard") -> list[Dataset]:
@@ -112,20 +97,6 @@ def group_items(group: Group, profile: str = "standard") -> list[Dataset]:
         return [_group(group, template_of(group), _measurement)]
     except ExportError as error:
         raise ExportError(f"Measurement group {group.label!r}: {error}") from error
-
-
-def group_item(group: Group, profile: str = "standard") -> Dataset:
-    """Return the Measurement Group of a group.
-
-    Raises
-    ------
-    ExportError
-        The group cannot be written, or not as one.
-    """
-    found = group_items(group, profile)
-    if len(found) != 1:
-        raise ExportError(f"Measurement group {group.label!r} becomes {len(found)} groups in the profile {profile}.")
-    return found[0]
 
 
 # --- Templates -------------------------------------------------------------------------------------------------------
@@ -193,8 +164,7 @@ def _tells_regions_apart(group: Group) -> bool:
 def _is_closed(region: Region) -> bool:
     if region.type != "POLYLINE" or region.graphic is None:
         return region.type in ("CIRCLE", "ELLIPSE", "POLYGON")
-    data = region.graphic.data
-    return len(data) > 3 and bool((data[0] == data[-1]).all())
+    return is_ring(region.graphic.data)
 
 
 def _in_image(region: Region) -> bool:
@@ -255,7 +225,7 @@ def _references(group: Group, template: str) -> Items:
     segment = concepts.REFERENCED_SEGMENTATION_FRAME if is_frame else concepts.REFERENCED_SEGMENT
     yield from (items.image(CONTAINS, segment, one) for one in group.segments)
     for one in group.structures:
-        identifiers = [items.text(HAS_PROPERTIES, _REGION_IDENTIFIER, str(number)) for number in one.segments]
+        identifiers = [items.text(HAS_PROPERTIES, concepts.REGION_IDENTIFIER, str(number)) for number in one.segments]
         yield items.composite(CONTAINS, concepts.REGION_IN_SPACE, one, identifiers)
     is_surface = template == "1411" and bool(group.regions) and not any(map(_in_image, group.regions))
     of_segmentation = bool(group.segments) or is_surface
@@ -420,10 +390,10 @@ def _device(observer: Observer) -> Items:
     yield from (items.text(HAS_OBS_CONTEXT, concept, value) for concept, value in described if value)
 
 
-def _language(language: Code, country: Code | None) -> Dataset:
-    """Return TID 1204."""
-    children = [] if country is None else [items.code(HAS_CONCEPT_MOD, _COUNTRY_OF_LANGUAGE, country)]
-    return items.code(HAS_CONCEPT_MOD, concepts.LANGUAGE, language, children)
+def _language() -> Dataset:
+    """Return TID 1204: the meanings of codes are in this language."""
+    country = items.code(HAS_CONCEPT_MOD, _COUNTRY_OF_LANGUAGE, UNITED_STATES)
+    return items.code(HAS_CONCEPT_MOD, concepts.LANGUAGE, ENGLISH, [country])
 
 
 def _library(library: Sequence[InstanceReference]) -> Items:

@@ -23,6 +23,7 @@ Concept = tuple[str, str]
 
 LENGTH, AREA, PERIMETER = ("410668003", "SCT"), ("42798000", "SCT"), ("131191004", "SCT")
 LONG_AXIS, SHORT_AXIS = ("103339001", "SCT"), ("103340004", "SCT")
+COBB_ANGLE = ("285285000", "SCT")
 ANGLE, DIAMETER, VOLUME = ("1483009", "SCT"), ("81827009", "SCT"), ("118565006", "SCT")
 MASS, LIVER, LEFT = ("4147007", "SCT", "Mass"), ("10200004", "SCT", "Liver"), ("7771000", "SCT", "Left")
 ABNORMAL = ("49755003", "SCT", "Morphologically Abnormal Structure")
@@ -40,6 +41,7 @@ RING = [(10.0, 8.0), (30.0, 7.0), (38.0, 20.0), (24.0, 33.0), (8.0, 25.0)]
 BOX = [(10.0, 10.0), (34.0, 10.0), (34.0, 30.0), (10.0, 30.0)]
 TURNED = [(20.0, 5.0), (28.0, 13.0), (20.0, 21.0), (12.0, 13.0)]
 AXES = ([(24.0, 5.0), (25.0, 14.0)], [(6.0, 15.0), (44.0, 18.0)])
+ENDPLATES = ([(8.0, 6.0), (30.0, 9.0)], [(29.0, 31.0), (7.0, 22.0)])  # drawn from either side
 MARKS = [(3.0, 3.0), (7.5, 12.25)]
 
 
@@ -143,6 +145,11 @@ def _draw_lines(scene: Any, images: SeriesOfImages, volume: Any) -> list[Drawn]:
     for node in nodes:
         node.SetAttribute("DICOMBridge.GroupName", "Target 1")
     spans = {LONG_AXIS: (length(axes[1]), "mm"), SHORT_AXIS: (length(axes[0]), "mm")}
+    endplates = [images.of_pixels(0, one) for one in ENDPLATES]
+    plates = [add(scene, "Line", name, one, volume) for name, one in zip(("upper", "lower"), endplates, strict=True)]
+    for node in plates:
+        node.SetAttribute("DICOMBridge.GroupName", "T5 to L1")
+    tilt = {COBB_ANGLE: (angle(endplates[0][1] - endplates[0][0], endplates[1][0] - endplates[1][1]), "deg")}
     between = {ANGLE: (angle(arms[0] - arms[1], arms[2] - arms[1]), "deg")}
     return [
         _drawn("line", add(scene, "Line", "line", line, volume), line, {LENGTH: (length(line), "mm")}, 1),
@@ -150,6 +157,7 @@ def _draw_lines(scene: Any, images: SeriesOfImages, volume: Any) -> list[Drawn]:
         _drawn("angle", add(scene, "Angle", "angle", arms, volume), arms, between, 2),
         _drawn("path", add(scene, "Curve", "path", path, volume), path, {LENGTH: (length(path), "mm")}, 3),
         Drawn("Target 1", nodes, ["POLYLINE"] * 2, axes, spans, 2),
+        Drawn("T5 to L1", plates, ["POLYLINE"] * 2, endplates, tilt, 0),
     ]
 
 

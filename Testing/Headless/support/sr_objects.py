@@ -316,7 +316,7 @@ def _by_image_regions(images: SeriesOfImages) -> tuple[Any, ExpectedGroup]:
 def segments(folder: Path) -> tuple[Path, Expected]:
     """Groups whose regions are a segment, and frames of a segment."""
     images = write_series(folder / "images", "coronal")
-    seg = _segmentation(folder / "seg" / "seg.dcm", images)
+    seg = write_segmentation(folder / "seg" / "seg.dcm", images)
     whole, said = _tracked("whole segment")
     measured, measurement = _volume(77.5)
     one = sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
@@ -345,7 +345,7 @@ def segments(folder: Path) -> tuple[Path, Expected]:
     return write_report(folder, images, [one, two], evidence=[seg]), _expected(images, [said, other], faults=faults)
 
 
-def _segmentation(path: Path, images: SeriesOfImages) -> Any:
+def write_segmentation(path: Path, images: SeriesOfImages) -> Any:
     """Two segments on all planes, boxes that lie apart; frames are sorted by segment, then plane."""
     mask = np.zeros((*images.shape, 2), np.uint8)
     mask[:, 5:15, 6:20, 0] = 1
