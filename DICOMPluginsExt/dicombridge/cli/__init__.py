@@ -14,7 +14,10 @@ from typing import NoReturn
 
 __all__ = ["main"]
 
-COMMANDS = ("info", "load", "export", "convert", "demo")
+COMMANDS = (
+    *("info", "load", "export", "convert", "demo"),
+    *("servers", "doctor", "query", "retrieve", "store", "thumbnail"),
+)
 
 
 class _Parser(argparse.ArgumentParser):

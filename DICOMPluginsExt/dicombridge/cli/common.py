@@ -35,6 +35,9 @@ __all__ = [
     "use_quiet_vtk",
 ]
 
+LINK = "dicomweb:"
+"""What begins the name of objects on a server; ``dicombridge.web.opening``."""
+
 _state = {"debug": False}
 
 
@@ -107,10 +110,16 @@ def open_paths(paths: Sequence[str]) -> Any:
     """Return one database for several files and folders, so that what is in one finds its references in another."""
     from dicombridge.database import open_files
 
+    links = [path for path in paths if path.startswith(LINK)]
+    paths = [path for path in paths if not path.startswith(LINK)]
     for path in paths:
         if not Path(path).exists():
             raise UnreadableError(path, "there is no such file or folder.")
     files = [path for path in paths if Path(path).is_file()]
+    for link in links:
+        from dicombridge.cli.network import files_of_link
+
+        files += map(str, files_of_link(link))
     databases = [open_path(path) for path in paths if not Path(path).is_file()]
     if files:
         databases.append(open_files(files, progress=default_progress()))
@@ -286,8 +295,8 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the new files as JSON")
 
 
-def settings(given: Sequence[str], form: str) -> dict[str, Any]:
-    """Return what ``--set NAME=VALUE`` says, as text.
+def settings(given: Sequence[str], form: str, option: str = "--set") -> dict[str, Any]:
+    """Return what ``--set NAME=VALUE`` and options like it say, as text.
 
     Raises
     ------
@@ -298,7 +307,7 @@ def settings(given: Sequence[str], form: str) -> dict[str, Any]:
     for setting in given:
         name, equals, value = setting.partition("=")
         if not equals or not name:
-            raise DicomBridgeError(f"--set {setting}: this is not {form}.")
+            raise DicomBridgeError(f"{option} {setting}: this is not {form}.")
         options[name] = value
     return options
 

@@ -1,4 +1,4 @@
-"""``dicombridge load PATH... -o scene.mrb``: DICOM into a scene that Slicer opens."""
+"""``dicombridge load PATH... -o scene.mrb``: DICOM into a scene that Slicer opens; also from a server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ HELP = "Load DICOM files or folders into a scene (.mrb)."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("paths", metavar="PATH", nargs="+", help="DICOM files or folders")
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="+", help="DICOM files or folders, or dicomweb:SERVER/STUDY/SERIES"
+    )
     parser.add_argument("-o", "--output", required=True, metavar="SCENE.mrb", help="the scene to write")
     parser.add_argument("--preview", metavar="PICTURE.png", help="also draw slices and surfaces of what was loaded")
     parser.add_argument("--kind", metavar="KIND", help="load only objects of this kind, e.g. SEG")

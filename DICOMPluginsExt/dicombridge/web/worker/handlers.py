@@ -105,7 +105,7 @@ def _details(job: Job, _jobs: JobList) -> Result:
     from dicombridge import web
 
     given = job.request.arguments
-    found = web.details(resolve(given["server"]), given["study"], given["series"], cancel=job.cancel)
+    found = web.details(resolve(given["server"]), given["study"], given["series"], cancel=job.cancel, told=job.tell)
     return dict(found.to_json())
 
 
@@ -167,8 +167,10 @@ def _store(job: Job, _jobs: JobList) -> Result:
         resolve(given["server"]),
         given["paths"],
         progress=lambda progress: job.progress.set(progress.to_json()),
-        stored=lambda result: job.results.add(result.to_json()),
+        stored=lambda outcome: job.results.add(outcome.to_json()),
         check=given["check"],
+        study=given["study"] or "",
+        ask_first=given["ask_first"],
         deidentify=given["deidentify"],
         connections=given["connections"],
         cancel=job.cancel,

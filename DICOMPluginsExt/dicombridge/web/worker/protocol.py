@@ -23,8 +23,9 @@ thumbnails  server, study, series, [instance], [frames=1], [size=128]     {count
 retrieve    server, study, [series], [instances], directory,              RetrieveReport
             [transfer_syntax=*], [connections], [priority=0],
             [keep=false: in the job list on disk], [job]
-store       server, paths, [check=false], [deidentify], [connections],    StoreReport
-            [priority=0]
+store       server, paths, [check=false: or true, one, all],              StoreReport
+            [deidentify: true or options], [study], [ask_first=false],
+            [connections], [priority=0]
 google      what: projects, locations, datasets or stores,                {names: [...]}
             [project], [location], [dataset]
 jobs        --                                                            {jobs: [{job, do, arguments, state, error}]}
@@ -42,8 +43,49 @@ has. ``job`` of forget and retrieve, and of the entries of ``jobs``, names an en
 From the worker (stdout)
 ------------------------
 First ``{"event": "ready", "version", "pid", "protocol": 1}``. Then, to a request, any number of events, and at the end
-exactly one of ``done {result}``, ``failed {error}`` and ``cancelled``; each with ``id``. Nothing comes for an id after
-its end. A line that is no request has one ``failed``, with its id where that could be told; one that repeats an id that
+exactly one of ``done {result}``, ``failed {error}`` and ``cancelled`` (of a store with the report of what was done as
+``result``, if it ended in time); each with ``id``. Nothing comes for an id after its end. A line that is no request has
+one ``failed``, with its id where that could be told; one that repeats an id that is still at work has one with ``id``
+null.
+
+========== ============================================================= ============================================
+command     arguments (those in brackets may be left out)                 result
+=========== ============================================================= ============================================
+secret      server, field, [value: forget where null], [keep=false: in    {}
+            the keychain]
+servers     --                                                            {servers: [{...}], presets: [{...}]}
+doctor      server (also any text that a person pasted)                   {server: {...},
+                                                                          findings: [{what, ok, text}]}
+search      server, [level=study], [filters={}], [study], [series],       {count, more, offset: of the next page}
+            [limit], [offset=0], [fuzzy=false], [fields=[]]
+details     server, study, series                                         SeriesDetails
+tags        server, study, series, [instance]                             {count}
+thumbnails  server, study, series, [instance], [frames=1], [size=128]     {count}
+retrieve    server, study, [series], [instances], directory,              RetrieveReport
+            [transfer_syntax=*], [connections], [priority=0],
+            [keep=false: in the job list on disk], [job]
+store       server, paths, [check=false: or true, one, all],              StoreReport
+            [deidentify: true or options], [study], [ask_first=false],
+            [connections], [priority=0]
+google      what: projects, locations, datasets or stores,                {names: [...]}
+            [project], [location], [dataset]
+jobs        --                                                            {jobs: [{job, do, arguments, state, error}]}
+forget      job                                                           {}
+cancel      job                                                           {found}
+pause       job                                                           {found}
+resume      job                                                           {found}
+priority    job, priority                                                 {found}
+ping        --                                                            {}
+=========== ============================================================= ============================================
+
+``job`` of cancel, pause, resume and priority is the id of a request that has not ended; ``found`` is false where it
+has. ``job`` of forget and retrieve, and of the entries of ``jobs``, names an entry of the job list on disk.
+
+From the worker (stdout)
+------------------------
+First ``{"event": "ready", "version", "pid", "protocol": 1}``. Then, to a request, any number of events, and at the end
+exactly one of ``done {result}``, ``failed {error}`` and ``cancelled`` (of a store with the report of what was done as
+``result``, if it ended in time); each with ``id``. Nothing comes for an id after its end. A line that is no request has one ``failed``, with its id where that could be told; one that repeats an id that
 is still at work has one with ``id`` null.
 
 ========== ==================================================== ======================================================
@@ -95,6 +137,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,6 +157,8 @@ ENDS = ("done", "failed", "cancelled")
 
 _LONGEST_TEXT = 100_000
 _LONGEST_SHOWN = 40  # characters of what came in that an error repeats
+
+_KEYWORD = re.compile(r"[A-Z][A-Za-z0-9]*|[0-9A-Fa-f]{8}")  # or a tag; other names are those of our own arguments
 
 Check = Callable[[Any], str]
 """Returns what a value should have been, or "" where it is good."""
@@ -197,7 +242,7 @@ def _list_of(check: Check, least: int = 0) -> Check:
 
 def _filters(value: Any) -> str:
     wanted = "an object {Keyword: text, number or list of texts}"
-    if not isinstance(value, dict) or not all(_is_text(key) and key.isascii() and key.isalnum() for key in value):
+    if not isinstance(value, dict) or not all(_is_text(key) and _KEYWORD.fullmatch(key) for key in value):
         return wanted
     good = all(
         _is_text(one) or _is_whole(one) or isinstance(one, float) or (isinstance(one, list) and all(map(_is_text, one)))
@@ -213,8 +258,12 @@ def _server(value: Any) -> str:
 
 
 def _profile(value: Any) -> str:
-    good = isinstance(value, bool) or (_is_text(value) and value) or (isinstance(value, dict) and _is_plain(value))
-    return "" if good else "true, false, the name of a profile or an object"
+    good = isinstance(value, bool) or (isinstance(value, dict) and _is_plain(value))
+    return "" if good else "true, false, or an object of options"
+
+
+def _check(value: Any) -> str:
+    return "" if isinstance(value, bool) or value in ("one", "all") else "true, false, one or all"
 
 
 def _is_plain(value: Any) -> bool:
@@ -316,8 +365,10 @@ COMMANDS: dict[str, Command] = {
         {
             **_SERVER,
             "paths": _needed(_list_of(_path, 1)),
-            "check": Argument(_flag, False),
+            "check": Argument(_check, False),
             "deidentify": Argument(_profile),
+            "study": Argument(_uid),
+            "ask_first": Argument(_flag, False),
             "connections": _CONNECTIONS,
             "priority": Argument(_PRIORITY, 0),
         },

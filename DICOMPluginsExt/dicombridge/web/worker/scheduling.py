@@ -233,8 +233,9 @@ class Scheduler:
         try:
             try:
                 result = self._run(job)
-            except CancelledError:
-                job.end("cancelled")
+            except CancelledError as error:
+                report = getattr(error, "report", None)
+                job.end("cancelled", **({"result": report.to_json()} if report is not None else {}))
             except BaseException as error:  # what a job cannot do must not end the worker
                 if job.cancel.cancelled:  # its sockets were shut under it
                     job.end("cancelled")
