@@ -48,46 +48,6 @@ exactly one of ``done {result}``, ``failed {error}`` and ``cancelled`` (of a sto
 one ``failed``, with its id where that could be told; one that repeats an id that is still at work has one with ``id``
 null.
 
-========== ============================================================= ============================================
-command     arguments (those in brackets may be left out)                 result
-=========== ============================================================= ============================================
-secret      server, field, [value: forget where null], [keep=false: in    {}
-            the keychain]
-servers     --                                                            {servers: [{...}], presets: [{...}]}
-doctor      server (also any text that a person pasted)                   {server: {...},
-                                                                          findings: [{what, ok, text}]}
-search      server, [level=study], [filters={}], [study], [series],       {count, more, offset: of the next page}
-            [limit], [offset=0], [fuzzy=false], [fields=[]]
-details     server, study, series                                         SeriesDetails
-tags        server, study, series, [instance]                             {count}
-thumbnails  server, study, series, [instance], [frames=1], [size=128]     {count}
-retrieve    server, study, [series], [instances], directory,              RetrieveReport
-            [transfer_syntax=*], [connections], [priority=0],
-            [keep=false: in the job list on disk], [job]
-store       server, paths, [check=false: or true, one, all],              StoreReport
-            [deidentify: true or options], [study], [ask_first=false],
-            [connections], [priority=0]
-google      what: projects, locations, datasets or stores,                {names: [...]}
-            [project], [location], [dataset]
-jobs        --                                                            {jobs: [{job, do, arguments, state, error}]}
-forget      job                                                           {}
-cancel      job                                                           {found}
-pause       job                                                           {found}
-resume      job                                                           {found}
-priority    job, priority                                                 {found}
-ping        --                                                            {}
-=========== ============================================================= ============================================
-
-``job`` of cancel, pause, resume and priority is the id of a request that has not ended; ``found`` is false where it
-has. ``job`` of forget and retrieve, and of the entries of ``jobs``, names an entry of the job list on disk.
-
-From the worker (stdout)
-------------------------
-First ``{"event": "ready", "version", "pid", "protocol": 1}``. Then, to a request, any number of events, and at the end
-exactly one of ``done {result}``, ``failed {error}`` and ``cancelled`` (of a store with the report of what was done as
-``result``, if it ended in time); each with ``id``. Nothing comes for an id after its end. A line that is no request has one ``failed``, with its id where that could be told; one that repeats an id that
-is still at work has one with ``id`` null.
-
 ========== ==================================================== ======================================================
 event      members                                              of
 ========== ==================================================== ======================================================
