@@ -50,8 +50,8 @@ class GoogleCredentials(TokenCredentials):
                 self._credentials = self._find()
             with _session() as session:
                 self._credentials.refresh(google.auth.transport.requests.Request(session))
-        except google.auth.exceptions.TransportError as error:
-            raise UnreachableError(f"{self.context.server}: Google's token service does not answer.") from error
+        except google.auth.exceptions.TransportError:
+            raise UnreachableError(f"{self.context.server}: Google's token service does not answer.") from None
         except google.auth.exceptions.DefaultCredentialsError:
             raise AuthenticationError(
                 f"{self.context.server}: there are no application default credentials. "
