@@ -5,6 +5,8 @@ Free loopback port, temporary folder, ended by its process id.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import shutil
 import signal
@@ -25,6 +27,7 @@ __all__ = ["Nginx", "start_nginx"]
 
 STARTS_WITHIN = 20.0
 ENDS_WITHIN = 10.0
+WRITES_WITHIN = 5.0
 
 CONFIGURATION = """
 {user}
@@ -78,8 +81,11 @@ class Nginx:
         """Root of DICOMweb where an Orthanc is behind it."""
         return f"{self.root}/dicom-web"
 
-    def statuses(self) -> list[int]:
-        """HTTP status of each request that it answered, in their order."""
+    def statuses(self, count: int) -> list[int]:
+        """HTTP status of each request that it answered; it writes them down a little later, so say how many."""
+        end = time.monotonic() + WRITES_WITHIN
+        while len(self.log("access").splitlines()) < count and time.monotonic() < end:
+            time.sleep(0.01)
         return [int(line.split('"')[2].split()[0]) for line in self.log("access").splitlines()]
 
     def log(self, which: str) -> str:
@@ -107,6 +113,7 @@ def start_nginx(
     users: Mapping[str, str] | None = None,
     tokens: Sequence[str] = (),
     check: str = "",
+    names: tuple[str, ...] = ("127.0.0.1", "localhost"),
 ) -> Iterator[Nginx]:
     """Start an nginx before another server, and end it.
 
@@ -126,6 +133,8 @@ def start_nginx(
         Bearer tokens of which one is wanted.
     check
         Address that is asked with the ``Authorization`` of each request whether it may pass.
+    names
+        Hosts that its certificate is for.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
@@ -137,7 +146,7 @@ def start_nginx(
             folder=folder,
             port=port,
             ssl=" ssl" if authority else "",
-            rules=_rules(folder, authority, clients, check),
+            rules=_rules(folder, authority, clients, check, names),
             access=_access(folder, users or {}, tokens, check),
             upstream=upstream,
         )
@@ -160,13 +169,15 @@ def _program() -> str:
     return program
 
 
-def _rules(folder: Path, authority: Authority | None, clients: Authority | None, check: str) -> str:
+def _rules(
+    folder: Path, authority: Authority | None, clients: Authority | None, check: str, names: tuple[str, ...]
+) -> str:
     lines = []
     if check:
         inner = f'internal; proxy_pass {check}; proxy_pass_request_body off; proxy_set_header Content-Length "";'
         lines.append(f"location = /_let_in {{ {inner} }}")
     if authority is not None:
-        pair = authority.sign(f"server-{folder.name}", ("127.0.0.1", "localhost"))
+        pair = authority.sign(f"server-{folder.name}", names)
         lines += [f"ssl_certificate {pair.certificate};", f"ssl_certificate_key {pair.key};"]
     if clients is not None:
         lines += [f"ssl_client_certificate {clients.certificate};", "ssl_verify_client on;"]
@@ -177,7 +188,7 @@ def _access(folder: Path, users: Mapping[str, str], tokens: Sequence[str], check
     lines = ["auth_request /_let_in;"] if check else []
     if users:
         file = folder / "users"
-        file.write_text("".join(f"{user}:{{PLAIN}}{password}\n" for user, password in users.items()))
+        file.write_text("".join(f"{user}:{_hashed(password)}\n" for user, password in users.items()))
         lines += ['auth_basic "Tests";', f"auth_basic_user_file {file};"]
     if tokens:
         allowed = "|".join(tokens)
@@ -188,6 +199,12 @@ def _access(folder: Path, users: Mapping[str, str], tokens: Sequence[str], check
             "if ($let_in = 0) { return 401; }",
         ]
     return "\n".join(f"      {line}" for line in lines)
+
+
+def _hashed(password: str) -> str:
+    """A password as nginx wants it in its file of users."""
+    salt = os.urandom(8)
+    return "{SSHA}" + base64.b64encode(hashlib.sha1(password.encode() + salt).digest() + salt).decode()
 
 
 def _wait(server: Nginx) -> None:
