@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import Any
 
 import requests
@@ -65,12 +66,12 @@ class Connection:
         timeouts: Timeouts | None = None,
         retries: Retries | None = None,
     ) -> None:
+        self.server = server
+        self.cancel = cancel or Cancel()
         if credentials is None and server.authentication.kind != "none":
             from dicombridge.web.authentication import credentials_for
 
-            credentials = credentials_for(server)
-        self.server = server
-        self.cancel = cancel or Cancel()
+            credentials = credentials_for(server, cancel=self.cancel)
         self.timeouts = timeouts or Timeouts()
         self.retries = retries or Retries()
         self.session = Session(server, credentials, server.profile.connections)
@@ -184,7 +185,7 @@ class Connection:
         try:
             self.cancel.check()
             yield
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, EOFError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError, EOFError) as error:
             if self.cancel.cancelled:
                 raise CancelledError from None
             raise _translated(error, self.server) from error
@@ -284,7 +285,7 @@ class Answer:
         return self._inflater is not None
 
     def readinto(self, buffer: memoryview | bytearray) -> int:
-        """Read the next bytes as they are on the wire into a buffer.
+        """Read the next bytes as they are on the wire into a buffer, as soon as there are some.
 
         Returns
         -------
@@ -297,7 +298,7 @@ class Answer:
         UnreachableError, DamagedAnswerError, CancelledError
         """
         with self._connection.translated():
-            return int(self._stream.readinto(buffer) or 0)
+            return _read_some(self._stream, memoryview(buffer))
 
     def chunks(self, size: int = BUFFER, limit: int | None = None) -> Iterator[bytes]:
         """Read the body in pieces, decompressed.
@@ -399,6 +400,26 @@ class _Pace:
 
 class _LostError(UnreachableError):
     """A connection that was there and broke, or timed out: worth another try, other than a name that nobody knows."""
+
+
+def _read_some(stream: Any, view: memoryview) -> int:
+    """Read what is there; ``readinto`` of http.client would wait until the buffer is full, or the connection closed."""
+    if stream.fp is None or not view:
+        return 0
+    left = stream._get_chunk_left() if stream.chunked else stream.length
+    if stream.fp is None:  # that was the last chunk
+        return 0
+    count = int(stream.fp.readinto1(view if left is None else view[:left]) or 0)
+    if stream.chunked:
+        if not count:
+            raise EOFError("within a chunk")
+        stream.chunk_left -= count
+        return count
+    if left is not None:
+        stream.length -= count
+    if not count or stream.length == 0:
+        stream._close_conn()
+    return count
 
 
 def _inflater(encoding: str) -> Any:

@@ -1,0 +1,244 @@
+"""Which instances are wanted, under way, there or lost, for all threads of one retrieval."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from dicombridge.errors import DamagedAnswerError, DicomBridgeError
+from dicombridge.web.addresses import check_uid
+from dicombridge.web.retrieving.folder import Folder
+from dicombridge.web.retrieving.manifest import Entry, Manifest, digest_of
+from dicombridge.web.retrieving.receiving import Received
+from dicombridge.web.retrieving.whole import Contents, check_whole
+
+__all__ = ["Ledger"]
+
+_MOST_REASONS = 1000
+"""Parts of no known instance whose fault is remembered."""
+
+
+class Ledger:
+    """The instances of one retrieval.
+
+    Parameters
+    ----------
+    folder, manifest
+        Where they go.
+    study, series
+        UIDs of what is retrieved; ``series`` is None for a whole study.
+    asked
+        Transfer syntax that was asked for.
+    """
+
+    def __init__(self, folder: Folder, manifest: Manifest, study: str, series: str | None, asked: str) -> None:
+        self.folder, self.manifest = folder, manifest
+        self.study, self.series, self.asked = study, series, asked
+        self.changed = threading.Condition()
+        self.wanted: dict[str, str] | None = None
+        """UIDs of the instances that should be there, with those of their series; None while nobody knows."""
+        self.only: frozenset[str] | None = None
+        """Where single instances were asked for: no others are taken."""
+        self.done: dict[str, Entry] = {}
+        self.waiting: dict[str, str] = {}
+        self.active: set[str] = set()
+        self.missing: dict[str, None] = {}
+        self.failed: dict[str, str] = {}
+        self.faults: list[str] = []
+        self.arrived: list[Path] = []
+        self.fetched = 0
+        self.bytes = 0
+        self.came = 0
+        self.repeated = 0
+        """Instances of the stream that others fetch too."""
+        self._unproven: dict[str, str] = {}
+        self._singly: set[str] = set()
+        self._keeping: set[str] = set()
+
+    # --- What there was ---------------------------------------------------------------------------------------------
+
+    def adopt(self, uids: Mapping[str, str] | None = None) -> None:
+        """Take over what earlier retrievals left: files of the manifest, and files of ``uids`` without a line in it."""
+        entries = self.manifest.entries(self.study, self.series, self.asked)
+        found = {uid: entry.series for uid, entry in entries.items()} if uids is None else dict(uids)
+        for uid, series in found.items():
+            entry = entries.get(uid)
+            if uid in self.done or (self.only is not None and uid not in self.only):
+                continue
+            descriptor = self.folder.find(entry.series if entry else series, uid)
+            if descriptor is None:
+                continue
+            try:
+                self._adopt(descriptor, uid, entry)
+            finally:
+                os.close(descriptor)
+
+    def _adopt(self, descriptor: int, uid: str, entry: Entry | None) -> None:
+        status = os.fstat(descriptor)
+        if entry is not None and (status.st_size, status.st_mtime_ns) == (entry.bytes, entry.changed):
+            self._note(entry, new=False)
+            return
+        try:
+            contents = self._checked(descriptor, status.st_size, uid)
+        except DicomBridgeError:
+            return  # it is fetched again, and replaced
+        if entry is None and self.asked not in ("*", contents.transfer_syntax):
+            return
+        digest = digest_of(descriptor)
+        if entry is not None and entry.sha256 != digest:
+            return
+        again = self._entry(contents, status.st_size, digest, status.st_mtime_ns)
+        self.manifest.add(again)
+        self._note(again, new=False)
+
+    # --- What comes -------------------------------------------------------------------------------------------------
+
+    def take(self, received: Received, uid: str | None = None) -> bool:
+        """Keep a part that came to its end if it is whole and one that is wanted; otherwise discard it.
+
+        Parameters
+        ----------
+        received
+            The part.
+        uid
+            SOP Instance UID, where one instance was asked for.
+
+        Returns
+        -------
+        bool
+            Whether the instance is there now.
+        """
+        part = received.part
+        try:
+            if received.fault:
+                raise DamagedAnswerError(received.fault)
+            contents = self._checked(part.descriptor, part.size, uid)
+        except DicomBridgeError as error:
+            part.discard()
+            self._fault(uid, str(error))
+            return False
+        except BaseException:
+            part.discard()
+            raise
+        with self.changed:
+            known = contents.instance in self.done or contents.instance in self._keeping
+            if uid is None:
+                self.repeated += contents.instance in self._singly
+            # Where it is not certain where it ends, the same bytes must come twice.
+            unsure = not received.proven and self._unproven.get(contents.instance) != received.sha256
+            if unsure:
+                self._unproven[contents.instance] = received.sha256
+            elif not known:
+                self._keeping.add(contents.instance)
+        if known or unsure:
+            part.discard()
+            if unsure and not known:
+                self._fault(contents.instance, "its end is not certain")
+            return known
+        size = part.size
+        path, changed = part.keep(contents.series, contents.instance)
+        entry = self._entry(contents, size, received.sha256, changed)
+        self.manifest.add(entry)
+        self._note(entry, new=True, path=path)
+        return True
+
+    def _checked(self, descriptor: int, size: int, uid: str | None) -> Contents:
+        """Return what a file is if it is whole and belongs here."""
+        contents = check_whole(descriptor, size)
+        check_uid(contents.instance, "SOP Instance UID")
+        check_uid(contents.series, "Series Instance UID")
+        if uid is not None and contents.instance != uid:
+            raise DamagedAnswerError(f"the server sent another instance, {contents.instance}")
+        if contents.study != self.study or self.series not in (None, contents.series):
+            raise DamagedAnswerError("it belongs to another study or series")
+        if self.only is not None and contents.instance not in self.only:
+            raise DamagedAnswerError("nobody asked for it")
+        return contents
+
+    def _entry(self, contents: Contents, size: int, digest: str, changed: int) -> Entry:
+        return Entry(
+            contents.study,
+            contents.series,
+            contents.instance,
+            contents.sop_class,
+            contents.transfer_syntax,
+            self.asked,
+            size,
+            digest,
+            changed,
+        )
+
+    def _note(self, entry: Entry, new: bool, path: Path | None = None) -> None:
+        with self.changed:
+            if entry.instance in self.done:  # two threads had the same one; its file is there once
+                return
+            self.done[entry.instance] = entry
+            self.bytes += entry.bytes
+            self.fetched += new
+            self.arrived.append(path or self.folder.path / entry.file)
+            for others in (self.waiting, self.missing, self.failed):
+                others.pop(entry.instance, None)
+            self.changed.notify_all()
+
+    def _fault(self, uid: str | None, reason: str) -> None:
+        with self.changed:
+            if uid is not None and uid not in self.done:
+                self.failed[uid] = reason
+            elif uid is None and len(self.faults) < _MOST_REASONS:
+                self.faults.append(reason)
+
+    # --- What is asked for singly -----------------------------------------------------------------------------------
+
+    def want(self, uids: Mapping[str, str]) -> None:
+        """Say which instances should be there, with their series; those that are not wait to be fetched."""
+        with self.changed:
+            self.wanted = dict(uids)
+            self.waiting = {uid: series for uid, series in uids.items() if uid not in self.done}
+            self.changed.notify_all()
+
+    def next(self, last: bool, left: int = 0) -> tuple[str, str] | None:
+        """Take an instance to fetch, with its series, from the end of the list or from its beginning; leave some."""
+        with self.changed:
+            if len(self.waiting) <= left:
+                return None
+            uid = next(reversed(self.waiting) if last else iter(self.waiting))
+            self.active.add(uid)
+            self._singly.add(uid)
+            return uid, self.waiting.pop(uid)
+
+    def gave_up(self, uid: str, reason: str, missing: bool = False) -> None:
+        """Say that an instance is not to be had."""
+        with self.changed:
+            if uid in self.done:
+                return
+            if missing:
+                self.missing[uid] = None
+                self.failed.pop(uid, None)
+            else:
+                self.failed[uid] = reason
+
+    def leave(self, uid: str) -> None:
+        """Say that nobody fetches an instance any more."""
+        with self.changed:
+            self.active.discard(uid)
+            self.changed.notify_all()
+
+    def give_up_waiting(self, reason: str) -> None:
+        """Give all up that wait."""
+        with self.changed:
+            waiting, self.waiting = list(self.waiting), {}
+        for uid in waiting:
+            self.gave_up(uid, reason)
+
+    def add_bytes(self, count: int) -> None:
+        """Count what came over any connection."""
+        with self.changed:
+            self.came += count
+
+    def is_last(self, uids: Iterable[str]) -> bool:
+        """Whether instances that came are rather those at the end of the list."""
+        places = {uid: number for number, uid in enumerate(self.wanted or ())}
+        known = [places[uid] for uid in uids if uid in places]
+        return bool(known) and sum(known) / len(known) > len(places) / 2

@@ -1,0 +1,345 @@
+"""One retrieval: one stream, more connections where one is the limit, and then what is still missing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from dicombridge.errors import (
+    CancelledError,
+    DamagedAnswerError,
+    DicomBridgeError,
+    RefusedError,
+    UnreachableError,
+    WebError,
+)
+from dicombridge.web.connection import Connection
+from dicombridge.web.retrieving.fetching import Fetcher, Patience
+from dicombridge.web.retrieving.ledger import Ledger
+from dicombridge.web.retrieving.report import RetrieveReport, TransferProgress
+
+__all__ = ["Retrieval"]
+
+_TICK = 0.05
+_JOIN = 0.1
+_FASTER = 1.2
+"""More connections are worth it where they bring so many times as much."""
+_RATE_SECONDS = 3.0
+_LEAST_FOR_ESTIMATE = 3
+
+Listing = Callable[[], Iterable[tuple[str, str]]]
+"""Gives SOP Instance UIDs with those of their series."""
+
+
+class Retrieval:
+    """One retrieval from a DICOMweb server.
+
+    Parameters
+    ----------
+    connection
+        With the server.
+    ledger
+        What is wanted and there.
+    listing
+        Asks the server for its instances.
+    connections
+        Most connections at a time.
+    patience
+        How long things may take.
+    """
+
+    def __init__(
+        self, connection: Connection, ledger: Ledger, listing: Listing, connections: int, patience: Patience
+    ) -> None:
+        self.connection, self.ledger, self.patience = connection, ledger, patience
+        self.fetcher = Fetcher(connection, ledger, patience)
+        self._list = listing
+        self._most = max(connections, 1)
+        self._threads: list[threading.Thread] = []
+        self._stream: threading.Thread | None = None
+        self._listing: threading.Thread | None = None
+        self._fatal: BaseException | None = None
+        self._stream_error: WebError | None = None
+        self._listing_error: WebError | None = None
+        self._from_end = True
+        self._climb = _Climb(patience.step)
+        self._rates: deque[tuple[float, int]] = deque()
+        self._told = 0.0
+        self._looked_for_room = 0.0
+
+    def run(
+        self,
+        progress: Callable[[TransferProgress], object] | None,
+        arrived: Callable[[list[Path]], object] | None,
+    ) -> RetrieveReport:
+        """Fetch what is missing; progress and arrivals are told in the caller's own thread."""
+        ledger = self.ledger
+        levels = self.connection.server.profile.retrieve_levels
+        ledger.adopt()
+        if ledger.wanted is None:
+            self._listing = self._start(self._listed, "listing")
+            if not ledger.done and ledger.only is None and ("study" if ledger.series is None else "series") in levels:
+                self._stream = self._start(self._streamed, "stream")
+        try:
+            while self._is_busy():
+                with ledger.changed:
+                    ledger.changed.wait(_TICK)
+                if self.connection.cancel.cancelled:
+                    raise CancelledError
+                if self._fatal is not None:
+                    raise self._fatal
+                self._rate(time.monotonic())
+                self._look_for_room()
+                self._steer()
+                self._tell(progress, arrived, always=False)
+        except BaseException:
+            self._stop()
+            raise
+        finally:
+            # A thread that is about to connect cannot be interrupted; it ends by itself, without any effect.
+            end = time.monotonic() + _JOIN if self._fatal else float("inf")
+            for thread in self._threads:
+                thread.join(min(max(end - time.monotonic(), 0.0), threading.TIMEOUT_MAX))
+            self._tell(None, arrived, always=True)
+        if self._fatal is not None:
+            raise self._fatal
+        self._tell(progress, arrived, always=True)
+        return self._report()
+
+    # --- Threads ----------------------------------------------------------------------------------------------------
+
+    def _start(self, action: Callable[[], object], name: str) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                action()
+            except BaseException as error:  # raised again in the caller's thread
+                if self._fatal is None:
+                    self._fatal = _explained(error, self.ledger.folder.path)
+            finally:
+                with self.ledger.changed:
+                    self.ledger.changed.notify_all()
+
+        thread = threading.Thread(target=guarded, name=f"retrieve-{name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return thread
+
+    def _stop(self) -> None:
+        """Let all threads end at once."""
+        if self._fatal is None:
+            self._fatal = CancelledError()
+        self.fetcher.stopped = True
+        self.connection.session.shut()
+
+    def _listed(self) -> None:
+        try:
+            uids = dict(self._list())
+        except (UnreachableError, RefusedError, DamagedAnswerError) as error:
+            self._listing_error = error
+            return
+        self.ledger.adopt(uids)
+        self.ledger.want(uids)
+
+    def _streamed(self) -> None:
+        """Read the stream; again where nobody could say what it did not bring."""
+        for attempt in range(self.patience.attempts):
+            self._stream_error = None
+            try:
+                self.fetcher.stream()
+                return
+            except (UnreachableError, RefusedError, DamagedAnswerError) as error:
+                self._stream_error = error
+                if self._listing is not None:
+                    self._listing.join()
+                if self.ledger.wanted is not None and "instance" in self.connection.server.profile.retrieve_levels:
+                    return
+                if not self.fetcher.wait_after(error, attempt):
+                    return
+
+    def _work(self, number: int) -> None:
+        """Fetch one instance after the other, while so many threads should."""
+        while number < self._climb.workers and not self.fetcher.give_up_if_dead():
+            # One of those that wait is what the stream brings now.
+            found = self.ledger.next(self._from_end, left=int(self._is_streaming))
+            if found is None:
+                return
+            try:
+                self.fetcher.one(*found)
+            finally:
+                self.ledger.leave(found[0])
+
+    # --- Steering ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _is_streaming(self) -> bool:
+        return self._stream is not None and self._stream.is_alive()
+
+    def _is_busy(self) -> bool:
+        alive = any(thread.is_alive() for thread in self._threads)
+        singly = "instance" in self.connection.server.profile.retrieve_levels
+        return alive or (singly and bool(self.ledger.waiting))
+
+    def _steer(self) -> None:
+        """Open more connections where one is the limit, or where there is no stream."""
+        ledger, now = self.ledger, time.monotonic()
+        self._threads = [one for one in self._threads if one.is_alive()]
+        if ledger.wanted is None or not ledger.waiting:
+            return
+        if "instance" not in self.connection.server.profile.retrieve_levels:
+            return
+        streaming = self._is_streaming
+        most = self._most - streaming
+        if not self._climb.workers:
+            if not streaming:
+                self._climb.begin(min(2, most), now, ledger.came)
+            elif most and self._is_stream_slow(now):
+                self._from_end = not ledger.is_last(list(ledger.done))
+                self._climb.begin(min(4, most), now, ledger.came, alone=self._rate(now))
+        else:
+            self._climb.look(now, ledger.came, most, self.fetcher.refusals)
+        names = {thread.name for thread in self._threads}
+        for number in range(min(self._climb.workers, len(ledger.waiting) - streaming)):
+            if f"retrieve-{number}" not in names:
+                self._start(lambda number=number: self._work(number), str(number))  # type: ignore[misc]
+
+    def _is_stream_slow(self, now: float) -> bool:
+        """Whether the stream has been watched long enough and will take long."""
+        ledger, begun = self.ledger, self.fetcher.first_byte
+        if begun is None or now - begun < self.patience.measured:
+            return False
+        rate = ledger.came / (now - begun)
+        if not ledger.done:
+            # Not even one instance: large ones may each take minutes; other connections do no harm then.
+            return now - begun > self.patience.worthwhile
+        return len(ledger.waiting) * ledger.bytes / len(ledger.done) > rate * self.patience.worthwhile
+
+    def _look_for_room(self) -> None:
+        """Refuse what will not fit before it fills the disk."""
+        ledger, now = self.ledger, time.monotonic()
+        if now - self._looked_for_room < 1.0 or len(ledger.done) < _LEAST_FOR_ESTIMATE or ledger.wanted is None:
+            return
+        self._looked_for_room = now
+        left = len(ledger.waiting) + len(ledger.active)
+        ledger.folder.look_for_room(left * ledger.bytes / len(ledger.done))
+
+    # --- Telling ----------------------------------------------------------------------------------------------------
+
+    def _tell(
+        self,
+        progress: Callable[[TransferProgress], object] | None,
+        arrived: Callable[[list[Path]], object] | None,
+        always: bool,
+    ) -> None:
+        now = time.monotonic()
+        if not always and now - self._told < self.patience.told:
+            return
+        self._told = now
+        with self.ledger.changed:
+            files, self.ledger.arrived = self.ledger.arrived, []
+        if arrived is not None and files:
+            arrived(files)
+        if progress is not None:
+            progress(self._progress(now))
+
+    def _rate(self, now: float) -> float:
+        """Bytes a second over the last seconds."""
+        rates = self._rates
+        rates.append((now, self.ledger.came))
+        while len(rates) > 2 and now - rates[0][0] > _RATE_SECONDS:
+            rates.popleft()
+        seconds = now - rates[0][0]
+        return (self.ledger.came - rates[0][1]) / seconds if seconds > 0 else 0.0
+
+    def _progress(self, now: float) -> TransferProgress:
+        ledger, rate = self.ledger, self._rate(now)
+        total = None if ledger.wanted is None else len(ledger.wanted.keys() | ledger.done.keys())
+        done = len(ledger.done)
+        size = None if total is None or not done else round(ledger.bytes / done * total)
+        left = None
+        if size is not None and rate > 0:
+            left = max(size - ledger.bytes, 0) / rate
+        return TransferProgress(ledger.bytes, size, done, total, rate, left)
+
+    def _report(self) -> RetrieveReport:
+        """Sum up.
+
+        Raises
+        ------
+        WebError
+            Nothing came, and nobody knows what there should be.
+        """
+        ledger = self.ledger
+        if ledger.wanted is None and not ledger.done:
+            raise (
+                self._stream_error
+                or self._listing_error
+                or DamagedAnswerError(f"{self.connection.server}: the server sent nothing and lists nothing.")
+            )
+        for uid in ledger.wanted or ():
+            if uid not in ledger.done and uid not in ledger.failed:
+                if self._stream_error is None or uid in ledger.missing:
+                    ledger.missing[uid] = None
+                else:
+                    ledger.failed[uid] = str(self._stream_error)
+        failed = dict(ledger.failed)
+        notes = [self.fetcher.note] if self.fetcher.note else []
+        if ledger.wanted is None:
+            notes.append(f"The number of instances could not be compared: {self._listing_error}")
+            if self._stream_error is not None:
+                notes.append(f"There may be more: {self._stream_error}")
+        files = [ledger.folder.path / entry.file for entry in ledger.done.values()]
+        return RetrieveReport(
+            tuple(ledger.done),
+            tuple(uid for uid in ledger.missing if uid not in failed),
+            failed,
+            tuple(files),
+            ledger.bytes,
+            ledger.fetched,
+            ledger.wanted is not None,
+            ledger.manifest.path,
+            tuple(notes),
+        )
+
+
+class _Climb:
+    """Finds how many connections bring more: twice as many, as long as that brings more."""
+
+    def __init__(self, step: float) -> None:
+        self.workers = 0
+        self._step = step
+        self._since = 0.0
+        self._came = 0
+        self._before = 0.0
+        self._top = False
+        self._refusals = 0
+
+    def begin(self, workers: int, now: float, came: int, alone: float = 0.0) -> None:
+        """Start with some; ``alone`` is the rate without them."""
+        self.workers, self._since, self._came, self._before = workers, now, came, alone
+
+    def look(self, now: float, came: int, most: int, refusals: int) -> None:
+        """Decide again, when a step is over; a server that says that it is too much gets half as many."""
+        if refusals > self._refusals:
+            if now - self._since >= self._step:
+                self.workers, self._since, self._top = max(self.workers // 2, 1), now, True
+                self._refusals = refusals
+            return
+        if self._top or now - self._since < self._step:
+            return
+        rate = (came - self._came) / (now - self._since)
+        if rate < self._before * _FASTER:
+            self._top = True
+            self.workers = max(self.workers // 2, 1) if rate < self._before else self.workers
+        elif self.workers < most:
+            self.workers = min(2 * self.workers, most)
+        self._since, self._came, self._before = now, came, rate
+
+
+def _explained(error: BaseException, folder: Path) -> BaseException:
+    """Return our error for what the disk said."""
+    if isinstance(error, OSError):
+        return DicomBridgeError(f"{folder}: cannot be written to: {error.strerror}.")
+    return error
