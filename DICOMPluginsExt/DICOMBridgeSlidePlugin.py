@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from DICOMBridgeLib import application
 from DICOMBridgeLib.plugin import DICOMBridgePlugin, register
-from DICOMBridgeLib.refining import refine_slide
+from DICOMBridgeLib.refining import RefineMenu, refine_slide
 
 
 class DICOMBridgeSlidePluginClass(DICOMBridgePlugin):
@@ -19,8 +20,15 @@ class DICOMBridgeSlidePluginClass(DICOMBridgePlugin):
     refine = refine_slide
 
 
+class DICOMBridgeSlidePluginSubjectHierarchyPlugin(RefineMenu):
+    """The entry in the menus of markups; Slicer finds it by its name, that of the file before it."""
+
+    filePath = __file__
+
+
 class DICOMBridgeSlidePlugin:
     """The module, named as its file."""
 
     def __init__(self, parent: Any) -> None:
         register(parent, DICOMBridgeSlidePluginClass)
+        application.add_item_menu(__file__)

@@ -12,15 +12,22 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = [
+    "add_item_menu",
     "add_switch",
+    "clicked_item",
     "database",
     "describe",
     "dicom_plugins",
     "is_switched_on",
     "item_node",
+    "new_action",
     "new_exportable",
+    "nodes",
     "progress_reporter",
     "scene",
+    "show_above",
+    "show_error",
+    "shown_volumes",
     "subject_hierarchy",
     "use_in_library",
     "volume_of_points",
@@ -44,6 +51,12 @@ def database() -> Any:
     import slicer
 
     return getattr(slicer, "dicomDatabase", None)
+
+
+def nodes(class_name: str) -> list[Any]:
+    """Return the nodes of a class in the scene."""
+    count = scene().GetNumberOfNodesByClass(class_name)
+    return [scene().GetNthNodeByClass(number, class_name) for number in range(count)]
 
 
 def use_in_library() -> None:
@@ -133,6 +146,76 @@ def volume_of_points(node: Any) -> Any | None:
     if volume is None and node.GetNumberOfControlPoints():
         volume = node.GetScene().GetNodeByID(str(node.GetNthControlPointAssociatedNodeID(0) or ""))
     return volume
+
+
+def shown_volumes() -> list[Any]:
+    """Return the volumes that slice views show, as background or over it."""
+    layers = [
+        node_id
+        for composite in nodes("vtkMRMLSliceCompositeNode")
+        for node_id in (composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID())
+    ]
+    found = (scene().GetNodeByID(node_id) for node_id in dict.fromkeys(filter(None, layers)))
+    return [volume for volume in found if volume is not None]
+
+
+def show_above(volume: Any) -> None:
+    """Show a volume in the slice views, over what they show."""
+    import slicer
+
+    slicer.util.setSliceViewerLayers(foreground=volume.GetID(), foregroundOpacity=1.0)
+
+
+def show_error(title: str, text: str) -> None:
+    """Tell the user what went wrong."""
+    import slicer
+
+    slicer.util.errorDisplay(text, windowTitle=title)
+
+
+def new_action(parent: Any, name: str, text: str, callback: Callable[[], None]) -> Any:
+    """Return an entry of a menu.
+
+    Parameters
+    ----------
+    parent
+        ``QObject`` that owns it.
+    name
+        By which it is found again.
+    """
+    import qt
+
+    action = qt.QAction(text, parent)
+    action.objectName = name
+    action.connect("triggered()", callback)
+    return action
+
+
+def clicked_item() -> int:
+    """Return the subject hierarchy item whose menu is open."""
+    import slicer
+
+    return int(slicer.qSlicerSubjectHierarchyPluginHandler.instance().currentItem())
+
+
+def add_item_menu(path: str) -> None:
+    """Add what a hook offers in the menus of subject hierarchy items, once Slicer has started.
+
+    Parameters
+    ----------
+    path
+        The hook's file. It has a class that is named as the file, and ``SubjectHierarchyPlugin``.
+    """
+    import slicer
+
+    def add() -> None:
+        plugin = slicer.qSlicerSubjectHierarchyScriptedPlugin(None)
+        if plugin.setPythonSource(path):
+            slicer.qSlicerSubjectHierarchyPluginHandler.instance().registerPlugin(plugin)
+
+    app = getattr(slicer, "app", None)
+    if app is not None:  # there is none where a hook is looked at outside of Slicer
+        app.connect("startupCompleted()", add)
 
 
 def progress_reporter(title: str) -> Callable[[float, str], None]:

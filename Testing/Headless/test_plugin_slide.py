@@ -12,11 +12,13 @@ from standins.application import SlicerStandIn, discover, install
 from standins.ctk_database import CtkDatabase
 from standins.dialogs import Browser, exportables_of_item, fill_tags, run_export
 from standins.fake_kind import HOOKS
+from standins.item_menus import install_menus
 from support import annotations
 from support.annotations import AREA, cell_values, group, lps_of_model, shapes_of
 
 import dicombridge
 from dicombridge.kinds import KINDS
+from dicombridge.slide.pixel_matrix import pixel_matrix_of
 
 IMPORTER = "DICOMBridgeSlidePlugin"
 EXPORTER = "DICOMBridgeAnnotationsPlugin"
@@ -192,3 +194,105 @@ def test_what_is_offered_for_nodes_made_in_slicer(
 def test_a_slide_itself_is_not_exported(session: Session) -> None:
     (volume,) = session.load("SLIDE")
     assert session.exportables(volume) == {}
+
+
+# --- Refining ------------------------------------------------------------------------------------------------------
+
+ENTRY = "Load this part of the slide in finer pixels"
+
+
+class Menus:
+    """A session whose start-up is complete, with a coarse level, and the menus of items."""
+
+    def __init__(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+        import slicer
+
+        self.session, self.scene = session, session.app.scene
+        self.handler = install_menus(monkeypatch)
+        for slot in slicer.app._slots["startupCompleted()"]:
+            slot()
+        self.errors: list[str] = []
+        self.layers: list[dict[str, Any]] = []
+        for name, stand_in in (
+            ("errorDisplay", lambda text, windowTitle: self.errors.append(text)),
+            ("setSliceViewerLayers", lambda **layers: self.layers.append(layers)),
+        ):
+            monkeypatch.setattr(slicer.util, name, stand_in, raising=False)
+        (self.volume,) = dicombridge.load(session.slide.paths[1], scene=self.scene, database=session.database)
+
+    def region(self, node_class: str, middle: tuple[float, float], size: float) -> int:
+        """Add a markup around a pixel (column, row) of the largest level, ``size`` mm wide; return its item."""
+        matrix = pixel_matrix_of(self.session.slide.first)
+        x, y, z = matrix.to_slide(np.array([middle]))[0] * (-1, -1, 1)
+        node = self.session.made(node_class)
+        node.SetName("Part")
+        if node.IsA("vtkMRMLMarkupsROINode"):
+            node.SetCenter(x, y, z)
+            node.SetSize(size, size, size)
+        else:
+            for right, up in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
+                node.AddControlPoint(x + right * size / 2, y + up * size / 2, z)
+        return int(self.session.app.hierarchy.GetItemByDataNode(node))
+
+    def loaded(self) -> list[Any]:
+        return [one for one in application_nodes(self.scene) if one is not self.volume]
+
+
+def application_nodes(scene: Any) -> list[Any]:
+    count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+    return [scene.GetNthNodeByClass(number, "vtkMRMLScalarVolumeNode") for number in range(count)]
+
+
+@pytest.fixture
+def menus(session: Session, monkeypatch: pytest.MonkeyPatch) -> Menus:
+    return Menus(session, monkeypatch)
+
+
+@pytest.mark.parametrize("node_class", ["vtkMRMLMarkupsROINode", "vtkMRMLMarkupsClosedCurveNode"])
+def test_a_part_is_refined_by_the_menu_of_its_markup(menus: Menus, node_class: str) -> None:
+    item = menus.region(node_class, (40, 30), 0.005)
+    entry = menus.handler.menu_of(item)[ENTRY]
+    assert entry.objectName == "DICOMBridgeRefineSlide"
+    for slot in entry._slots:
+        slot()
+    assert menus.errors == []
+    (fine,) = menus.loaded()
+    assert fine.GetName().endswith("region - Part")
+    assert min(fine.GetSpacing()) < min(menus.volume.GetSpacing())
+    assert menus.layers == [{"foreground": fine.GetID(), "foregroundOpacity": 1.0}]
+
+
+def test_other_items_have_no_such_entry(menus: Menus) -> None:
+    """Markups beside the slide, those that enclose nothing, volumes, folders, items without anything."""
+    hierarchy = menus.session.app.hierarchy
+    beside = menus.region("vtkMRMLMarkupsROINode", (4000, 30), 0.005)
+    points = menus.region("vtkMRMLMarkupsFiducialNode", (40, 30), 0.005)
+    folder = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), "Folder")
+    for item in (beside, points, hierarchy.GetItemByDataNode(menus.volume), folder, 0):
+        assert menus.handler.menu_of(item) == {}
+
+
+def test_what_went_wrong_is_shown(menus: Menus) -> None:
+    item = menus.region("vtkMRMLMarkupsROINode", (40, 30), 0.005)
+    entry = menus.handler.menu_of(item)[ENTRY]
+    for path in menus.session.slide.paths:
+        path.unlink()
+    for slot in entry._slots:
+        slot()
+    assert len(menus.errors) == 1
+    assert menus.loaded() == []
+
+
+def test_the_slide_that_is_shown_is_refined(menus: Menus, tmp_path: Path) -> None:
+    """Slides lie in the same millimetres; the markup does not say which one is meant."""
+    from DICOMBridgeLib.refining import slide_below
+
+    other = annotations.write_slide(tmp_path / "other")
+    (second,) = dicombridge.load(other.paths[0], scene=menus.scene)
+    node = menus.session.app.hierarchy.GetItemDataNode(menus.region("vtkMRMLMarkupsROINode", (40, 30), 0.005))
+    composite = menus.scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    for shown in (second, menus.volume):
+        composite.SetBackgroundVolumeID(shown.GetID())
+        assert slide_below(node) is shown
+    node.SetNodeReferenceID("referenceImageGeometryRef", second.GetID())
+    assert slide_below(node) is second

@@ -34,10 +34,16 @@ class Application(QtObject):
     def __init__(self, testing: bool) -> None:
         self._testing = testing
         self._settings = Settings()
+        self._slots: dict[str, list[Any]] = {}
 
     @method
     def settings(self) -> Settings:
         return self._settings
+
+    @method
+    def connect(self, signal: str, slot: Any) -> bool:
+        self._slots.setdefault(signal, []).append(slot)
+        return True
 
     @method
     def testingEnabled(self) -> bool:
