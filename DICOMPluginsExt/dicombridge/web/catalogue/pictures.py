@@ -23,7 +23,8 @@ from dicombridge.web.servers import Server
 
 __all__ = ["Thumbnail", "chosen", "has_pixels", "thumbnails"]
 
-_ACCEPT = "image/jpeg, image/png"
+_ACCEPT = "image/jpeg"
+"""One type only: Orthanc's plugin 1.7 refuses lists."""
 _MOST_PICTURE = 8 << 20
 _MOST_INSTANCE = 256 << 20
 """Bytes of an instance that is fetched for a picture."""

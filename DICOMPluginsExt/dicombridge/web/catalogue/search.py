@@ -203,7 +203,7 @@ class _Search:
             return
         for other in again(self._query, self._profile):
             for item in self._asked(other, None, 0):
-                self._tell(f"{self._server} found nothing; what it found when it was asked with wildcards was looked through here.")
+                self._tell(f"{self._server} found nothing at first; it was asked again with wildcards.")
                 yield item
             if not self._nothing_came():
                 return
