@@ -27,6 +27,9 @@ KIND_ATTRIBUTE = "DICOMBridge.Kind"
 """Node attribute: name of the kind that a node was loaded as, which it is exported as again."""
 
 
+WEB_LINK = "dicomweb:"
+"""What begins the name of objects on a server; ``dicombridge.web.opening``."""
+
 WITHOUT_NODES = ("KOS",)
 """Kinds that options alone can say all of."""
 
@@ -88,7 +91,8 @@ def load(
     Parameters
     ----------
     what
-        A loadable (or several), the path of a file or a folder, or, with a database, a Series Instance UID.
+        A loadable (or several), the path of a file or a folder, with a database a Series Instance UID, or
+        ``dicomweb:SERVER/STUDY/SERIES``: this is retrieved, and loaded with the series that it refers to.
     scene
         ``vtkMRMLScene``; the application's one inside Slicer, a new one elsewhere (``nodes[0].GetScene()``).
     database
@@ -191,6 +195,8 @@ def _loadables_of(
         if not all(isinstance(one, Loadable) for one in several):
             raise UnreadableError(several, "are not loadables; a path or a Series Instance UID is given alone.")
         return several, database if database is not None else default_database(), None
+    if isinstance(what, str) and what.startswith(WEB_LINK):
+        return _loadables_of_link(what, database)
     if what != "" and Path(what).exists():  # Path("") would be the working directory
         return _loadables_of_path(Path(what), database)
     database = database if database is not None else default_database()
@@ -199,6 +205,19 @@ def _loadables_of(
         raise UnreadableError(what, f"{reason}." if database is None else f"{reason} nor a series of the database.")
     found = chosen(examine(database, str(what)))
     return _some(what, found, database, [str(what)]), database, None
+
+
+def _loadables_of_link(link: str, database: Database | None) -> tuple[list[Loadable], Database | None, Any]:
+    from dicombridge.database import open_files
+    from dicombridge.web.opening import files_of
+
+    own = open_files(files_of(link))
+    try:
+        found = _some(link, chosen(examine(own)), own, all_series(own))
+    except BaseException:
+        own.close()
+        raise
+    return found, _Both(own, database) if database is not None else own, own
 
 
 def _loadables_of_path(path: Path, database: Database | None) -> tuple[list[Loadable], Database | None, Any]:

@@ -48,6 +48,8 @@ def run(arguments: argparse.Namespace) -> None:
             raise CancelledError(
                 f"interrupted; what came stays in {arguments.output}, and the same command goes on with it"
             ) from None
+    if not (report.verified or report.missing or report.failed):
+        raise DicomBridgeError(f"{server} has no instances of {arguments.what}.")
     if arguments.json:
         print(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dicombridge.cli import common, network
-from dicombridge.errors import DicomBridgeError
+from dicombridge.errors import DicomBridgeError, UnreadableError
 
 if TYPE_CHECKING:
     from dicombridge.web.storing import StoreReport
@@ -72,6 +73,9 @@ def _what(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     if not arguments.scene:
         if arguments.kind or arguments.source or arguments.set:
             raise DicomBridgeError("--kind, --source and --set are for --scene.")
+        for path in arguments.paths:
+            if not Path(path).exists():
+                raise UnreadableError(path, "there is no such file or folder.")
         return arguments.paths, {}
     if not arguments.kind:
         raise DicomBridgeError("--scene needs --kind, e.g. --kind SEG.")
