@@ -43,7 +43,7 @@ def test_what_a_report_says_is_shown_where_it_is(name: str, tmp_path: Path) -> N
     report = read_report(str(path), "SR", database)
     assert_shows(nodes, report.groups, expected)
     names = [who.name for group in report.groups for who in group.observers]
-    assert set(expected.persons) <= set(names) or not report.groups
+    assert {*expected.persons, *expected.devices} <= set(names) or not report.groups
 
 
 @pytest.mark.parametrize("name", REPORTS)
@@ -58,6 +58,26 @@ def test_every_item_is_in_table_and_text(name: str, tmp_path: Path) -> None:
     assert all(concept in text.GetText() for concept in concepts if concept)
     for group in expected.groups:
         assert group.tracking_uid in column_of(content, "Value") or not group.tracking_uid
+
+
+def test_rows_and_columns_of_content(tmp_path: Path) -> None:
+    path, expected = ODD["by reference"](tmp_path)
+    nodes, _ = loaded(path, tmp_path)
+    columns = ("Item", "Level", "Relation", "Type", "Concept", "Value", "Units", "Reference")
+    table = next(node for node in nodes if "Level" in column_names(node) and node.IsA("vtkMRMLTableNode"))
+    (group,) = expected.groups
+    rows = list(zip(*(column_of(table, name) for name in columns), strict=True))
+    image = group.regions[0].image
+    assert rows[[row[0] for row in rows].index("1.6.1") :] == [
+        ("1.6.1", 3, "CONTAINS", "CONTAINER", "Measurement Group", "", "", ""),
+        ("1.6.1.1", 4, "HAS OBS CONTEXT", "TEXT", "Tracking Identifier", "by reference", "", ""),
+        ("1.6.1.2", 4, "HAS OBS CONTEXT", "UIDREF", "Tracking Unique Identifier", group.tracking_uid, "", ""),
+        ("1.6.1.3", 4, "CONTAINS", "CODE", "Finding", "Mass", "", ""),
+        ("1.6.1.4", 4, "CONTAINS", "SCOORD", "Image Region", "POLYLINE of 2 points", "", ""),
+        ("1.6.1.4.1", 5, "SELECTED FROM", "IMAGE", "", image, "", image),
+        ("1.6.1.5", 4, "CONTAINS", "NUM", "Length", "10.5", "mm", ""),
+        ("1.6.1.5.1", 5, "INFERRED FROM", "", "", "see item 1.6.1.4", "", ""),
+    ]
 
 
 def test_rows_and_columns_of_groups(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from support.sr_documents import (
     COMPREHENSIVE_3D_SR,
     LENGTH,
     MM,
+    content,
+    dcm,
     document,
     group,
     measurement_report,
@@ -73,11 +75,27 @@ def test_half_a_pixel_and_unequal_spacings(name: str, tmp_path: Path) -> None:
 
 def test_planar_and_volumetric_groups_of_one_report_are_all_shown(tmp_path: Path) -> None:
     """Slicer's plugin leaves out the volumetric ones where there are planar ones, and all their numbers (B3)."""
-    path, expected = CASES["everything"](tmp_path)
+    images = write_series(tmp_path / "images", "oblique")
+    line, square = [(4.5, 8.25), (30, 20)], np.array([(5, 5), (20, 5), (20, 16), (5, 16), (5, 5)])
+    faces = [images.of_pixels(plane, square) for plane in range(3)]
+    surface = [
+        content("SCOORD3D", dcm("121231", "Volume Surface"), ("POLYGON", face, images.frame_of_reference))
+        for face in faces
+    ]
+    volume = number(("118565006", "SCT", "Volume"), 77.5, ("mm3", "UCUM", "mm3"))
+    made = [
+        group("planar", "2.25.7", region(images, 1, "POLYLINE", line), number(LENGTH, 5, MM)),
+        group("volumetric", "2.25.8", *surface, volume, template="1411"),
+    ]
+    path = save(document(measurement_report(made), COMPREHENSIVE_3D_SR, images), tmp_path / "sr" / "sr.dcm")
     nodes, _ = loaded(path, tmp_path)
-    assert len({one.template for one in expected.groups}) > 1
-    assert column_of(nodes[0], "Tracking UID") == [one.tracking_uid for one in expected.groups]
-    assert not any(node.GetLocked() for node in markups_of(nodes) if node.IsA("vtkMRMLMarkupsNode"))
+    assert column_of(nodes[0], "Tracking Identifier") == ["planar", "volumetric"]
+    np.testing.assert_equal([column_of(nodes[0], name) for name in ("Length", "Volume")], [[5, np.nan], [np.nan, 77.5]])
+    first, *others = markups_of(nodes)
+    np.testing.assert_allclose(lps_points(first), images.of_graphic(1, line), atol=1e-3)
+    for node, face in zip(others, faces, strict=True):
+        np.testing.assert_allclose(lps_points(node), face[:-1], atol=1e-3)
+    assert not any(node.GetLocked() for node in markups_of(nodes))
 
 
 def test_no_finding_and_no_site(tmp_path: Path) -> None:

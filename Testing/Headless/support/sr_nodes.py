@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ from numpy.typing import NDArray
 
 from dicombridge.codes import Code
 from dicombridge.report.groups import Group
-from dicombridge.report.kept import KeptGroups, kept_groups
+from dicombridge.report.kept import KeptGroups, group_values, kept_groups
 from support.sr_objects import Expected, ExpectedGroup, ExpectedRegion, Pair
 
 MARKUPS = "vtkMRMLMarkupsNode"
 TOLERANCE_MM = 1e-3
+MANY = 5000
+"""Points of a region that its node does not keep a second time."""
 
 
 def markups_of(nodes: Sequence[Any]) -> list[Any]:
@@ -69,8 +72,25 @@ def assert_says(group: Group, said: ExpectedGroup) -> None:
     assert group.tracking_uid == said.tracking_uid
     assert (pair(group.finding) == current(said.finding)) or group.is_loose
     assert pair(group.category) == said.category
-    assert [sides(site) for site in group.sites] == [(current(one[0]), current(one[1])) for one in said.sites]
+    assert list(map(sides, group.sites)) == list(map(_sides, said.sites))
     assert group.activity_session == said.session
+    if said.method is not None:
+        assert pair(group.method) == said.method
+    assert _of_algorithm(group.algorithm) == said.algorithm
+    point = group.time_point
+    if point is None:
+        assert said.time_point == {}
+    else:
+        found = {
+            "label": point.label, "type": pair(point.type), "order": point.order,
+            "subject": point.subject_identifier, "protocol": point.protocol_identifier,
+        }  # fmt: skip
+        assert {name: value for name, value in found.items() if value not in (None, "")} == said.time_point
+    assert [one.sop_instance_uid for one in group.real_world_value_maps] == list(
+        filter(None, [said.real_world_value_map])
+    )
+    assert [one.sop_instance_uid for one in group.sources] == said.source_images
+    assert group.source_series == list(filter(None, [said.source_series]))
     assert len(group.measurements) == len(said.measurements)
     for one, wanted in zip(group.measurements, said.measurements, strict=True):
         assert (pair(one.concept), pair(one.units)) == (current(wanted.concept), wanted.units)
@@ -79,22 +99,30 @@ def assert_says(group: Group, said: ExpectedGroup) -> None:
         assert (pair(one.derivation), pair(one.qualifier)) == (wanted.derivation, wanted.qualifier)
         if wanted.method is not None:
             assert pair(one.method or group.method) == wanted.method
-        if wanted.algorithm is not None:
-            assert one.algorithm is not None
-            assert (one.algorithm.name, one.algorithm.version) == wanted.algorithm
+        assert _of_algorithm(one.algorithm) == wanted.algorithm
+        assert list(map(sides, one.sites)) == list(map(_sides, wanted.sites))
         for points in wanted.points:
             regions = [group.regions[number].points for number in one.regions]
             assert any(found is not None and np.abs(found - points).max() < TOLERANCE_MM for found in regions)
     purpose = ("130400", "DCM")  # Geometric purpose of region, a row of its own in TID 1410: a statement like others
-    evaluations = [pair(one.concept) for one in group.evaluations]
-    assert [one for one in evaluations if one != purpose] == [one[0] for one in said.evaluations]
+    evaluations = [(pair(one.concept), pair(one.value)) for one in group.evaluations if isinstance(one.value, Code)]
+    assert [one for one in evaluations if one[0] != purpose] == said.evaluations
     assert [
         (one.sop_instance_uid, number, list(one.frames)) for one in group.segments for number in one.segments
     ] == said.segments
 
 
-def sides(site: Any) -> tuple[Pair | None, Pair | None]:
-    return pair(site.code), pair(site.laterality)
+def sides(site: Any) -> list[Pair | None]:
+    """Return site, laterality and topographical modifiers, the latter as far as there are any."""
+    return [pair(site.code), pair(site.laterality), *map(pair, site.modifiers)]
+
+
+def _sides(said: Sequence[Pair | None]) -> list[Pair | None]:
+    return [*map(current, said[:2]), *(current(one) for one in said[2:] if one is not None)]
+
+
+def _of_algorithm(algorithm: Any) -> tuple[str, str] | None:
+    return (algorithm.name, algorithm.version) if algorithm is not None else None
 
 
 def assert_lies(found: Any, said: ExpectedRegion) -> None:
@@ -130,6 +158,14 @@ def assert_drawn(node: Any, kept: KeptGroups, group: Group, said: ExpectedRegion
         return
     if said.type == "ELLIPSOID":
         assert node.IsA("vtkMRMLMarkupsROINode")
+        ends = np.asarray(said.points)
+        axes = (ends[1::2] - ends[::2]) / 2
+        matrix = np.array([[node.GetObjectToWorldMatrix().GetElement(i, j) for j in range(4)] for i in range(3)])
+        np.testing.assert_allclose(matrix[:, 3] * [-1, -1, 1], ends.mean(axis=0), atol=TOLERANCE_MM)
+        np.testing.assert_allclose(np.array(node.GetSize()) / 2, np.linalg.norm(axes, axis=1), atol=TOLERANCE_MM)
+        along = (matrix[:, :3].T * [-1, -1, 1]) * np.array(node.GetSize())[:, None] / 2
+        for axis, wanted in zip(along, axes, strict=True):  # an axis has no sign
+            assert min(np.abs(axis - wanted).max(), np.abs(axis + wanted).max()) < TOLERANCE_MM
         return
     wanted = np.asarray(said.points)
     if "Closed" in node.GetClassName() and np.allclose(wanted[0], wanted[-1]):
@@ -151,6 +187,10 @@ def assert_shows(nodes: Sequence[Any], groups: Sequence[Group], expected: Expect
         if said is None:
             continue
         assert_says(group, said)
+        for _, kept in by_number.get(group.number, ()):  # what a node keeps is what was read
+            (of_node,) = [one for one in kept.groups.values() if one.number == group.number]
+            assert of_node.regions or len(group.regions[0].points) > MANY
+            assert group_values(replace(of_node, regions=[])) == group_values(replace(group, regions=[]))
         inferred = sum(len(one.points) for one in said.measurements)  # below numbers, which compare them
         assert len(said.regions) <= len(group.regions) <= len(said.regions) + inferred
         for region in said.regions:

@@ -41,7 +41,7 @@ class ExpectedMeasurement:
     method: Pair | None = None
     derivation: Pair | None = None
     qualifier: Pair | None = None
-    sites: list[tuple[Pair, Pair | None, Pair | None]] = field(default_factory=list)
+    sites: list[tuple[Pair | None, ...]] = field(default_factory=list)
     algorithm: tuple[str, str] | None = None
     points: list[NDArray[np.float64]] = field(default_factory=list)
     """(n, 3) LPS mm of the coordinates that it was inferred from."""
@@ -61,14 +61,14 @@ class ExpectedRegion:
 
 @dataclass
 class ExpectedGroup:
-    """A measurement group; sites are (site, laterality, topographical modifier)."""
+    """A measurement group; sites are (site, laterality, topographical modifiers)."""
 
     tracking_identifier: str
     tracking_uid: str
     template: str = "1410"
     finding: Pair | None = None
     category: Pair | None = None
-    sites: list[tuple[Pair, Pair | None, Pair | None]] = field(default_factory=list)
+    sites: list[tuple[Pair | None, ...]] = field(default_factory=list)
     method: Pair | None = None
     session: str = ""
     time_point: dict[str, Any] = field(default_factory=dict)
@@ -395,7 +395,7 @@ def everything(folder: Path, multi_frame: bool = False) -> tuple[Path, Expected]
         said, finding=pair(MASS), category=pair(codes.SCT.MorphologicallyAbnormalStructure), method=("120.1", "99TEST"),
         sites=[(pair(LUNG), pair(RIGHT), pair(UPPER_LOBE))], session="1", algorithm=("Größenmesser", "2.0"),
         time_point={"label": "Baseline", "type": pair(point_type), "order": 0, "subject": "S1", "protocol": "P1"},
-        evaluations=[(pair(codes.DCM.LevelOfSignificance), pair(SIGNIFICANT))],
+        evaluations=[(pair(codes.DCM.LevelOfSignificance), pair(SIGNIFICANT))], source_images=[images.uid(2)],
         regions=[ExpectedRegion("CIRCLE", points, image=images.uid(2), frame=3 if multi_frame else 0)],
     )  # fmt: skip
     item = mapping_item(0.5, -10.0, first=-1024, last=3071, vr="SS")

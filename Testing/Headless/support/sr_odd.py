@@ -129,7 +129,7 @@ def modifiers_of_a_site(folder: Path) -> tuple[Path, Expected]:
     )  # fmt: skip
     made = group("line", uid, site, region(images, 0, "POLYLINE", LINE), number(LENGTH, 10.5, MM))
     said = ExpectedGroup("line", uid, finding=_pair(MASS), measurements=[_measured(LENGTH, 10.5, MM)])
-    said.sites = [(("39607008", "SCT"), _pair(left), _pair(upper))]
+    said.sites = [(("39607008", "SCT"), _pair(left), _pair(upper), _pair(front))]
     said.regions = [ExpectedRegion("POLYLINE", images.of_graphic(0, LINE), image=images.uid(0))]
     return _written(folder, images, [made], [said])
 
