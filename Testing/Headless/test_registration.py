@@ -221,6 +221,24 @@ def test_nodes_name_both_sides(tmp_path: Path, scene: Any) -> None:
     database.close()
 
 
+def test_volumes_that_come_later_are_named_when_it_is_applied(tmp_path: Path, scene: Any) -> None:
+    fixed, moving, database = study(tmp_path / "study")
+    by_kind: dict[str, list[Any]] = {}
+    for one in dicombridge.examine(database):
+        by_kind.setdefault(one.kind, []).append(one)
+    (node,) = dicombridge.load(by_kind["REG"], scene=scene, database=database)
+    volumes = dicombridge.load(by_kind["IMAGE"], scene=scene, database=database)
+    assert node.GetNumberOfNodeReferences(MOVING_ROLE) == 0
+    for _ in range(2):
+        dicombridge.apply_registration(scene=scene)
+        for role, images in ((MOVING_ROLE, moving), (FIXED_ROLE, fixed)):
+            (volume,) = [one for one in volumes if one.GetAttribute("DICOM.instanceUIDs") == " ".join(images.uids)]
+            assert node.GetNumberOfNodeReferences(role) == 1
+            assert node.GetNodeReference(role) is volume
+            assert (volume.GetParentTransformNode() is node) == (role == MOVING_ROLE)
+    database.close()
+
+
 def test_identity_tolerance_is_narrow(tmp_path: Path) -> None:
     """A registration of a hundredth of a millimetre is one."""
     ds = registration([registered(FIXED, [matrix(shift=(0.01, 0, 0))], images=["1.2.5.1"]), registered(FIXED)])

@@ -16,7 +16,7 @@ from dicombridge.deformation.nodes import restore_interpolation
 from dicombridge.errors import MissingReferenceError
 from dicombridge.loadable import Loadable
 from dicombridge.registration.attributes import REGISTERED_FRAME, SOURCE_FRAME
-from dicombridge.registration.nodes import SOURCE_IMAGES
+from dicombridge.registration.nodes import SOURCE_IMAGES, refer_to_volumes
 from dicombridge.registration.participants import Participant, participants
 from dicombridge.scene import default_scene
 
@@ -140,6 +140,7 @@ def apply_transforms(transforms: Sequence[Any], scene: Any, *, chain: bool = Fal
         node.SetAndObserveTransformNodeID(transform.GetID())
     for transform in applied.transforms:
         restore_interpolation(transform)
+        refer_to_volumes(transform, found)  # they may have been loaded after it
         if transform not in [used for _, used in applied.moved] and transform not in [
             one for one, _ in applied.chained
         ]:

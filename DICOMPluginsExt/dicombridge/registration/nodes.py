@@ -91,14 +91,28 @@ def link(
         if value:
             node.SetAttribute(name, plain_text(value))
     node.SetAttribute(HEADER_ATTRIBUTE, header_text)
-    moving = volumes_of(others, item.frame_of_reference_uid, images)
-    if not moving and item.frame_of_reference_uid != registered_frame:  # other images of the frame than the named ones
-        moving = volumes_of(others, item.frame_of_reference_uid)
+    refer_to_volumes(node, others)
+    add_series(scene, node, attributes)
+
+
+def refer_to_volumes(node: Any, others: Sequence[Participant]) -> None:
+    """Let a transform refer to the volumes of both of its frames of reference, where it does not yet.
+
+    Parameters
+    ----------
+    others
+        What is in the scene.
+    """
+    source, registered_frame = node.GetAttribute(SOURCE_FRAME) or "", node.GetAttribute(REGISTERED_FRAME) or ""
+    moving = volumes_of(others, source, (node.GetAttribute(SOURCE_IMAGES) or "").split())
+    if not moving and source != registered_frame:  # other images of the frame than the named ones
+        moving = volumes_of(others, source)
     fixed = [one for one in volumes_of(others, registered_frame) if one not in moving]
     for role, volumes in ((MOVING_ROLE, moving), (FIXED_ROLE, fixed)):
-        for volume in volumes:
-            node.AddNodeReferenceID(role, volume.GetID())
-    add_series(scene, node, attributes)
+        known = {node.GetNthNodeReferenceID(role, place) for place in range(node.GetNumberOfNodeReferences(role))}
+        for identifier in dict.fromkeys(volume.GetID() for volume in volumes):
+            if identifier not in known:
+                node.AddNodeReferenceID(role, identifier)
 
 
 def source_description(item: RegisteredFrame | DeformedFrame, database: Database | None, own: str) -> str:
