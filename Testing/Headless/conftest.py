@@ -16,9 +16,11 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the indexes of databases out of the user's own cache."""
+    """Keep the indexes of databases out of the user's own cache; leave the user's servers and keychain alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
+        patch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
         yield
 
 
@@ -33,11 +35,13 @@ def data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_logger() -> Iterator[None]:
-    """Undo what the command line does to the library's logger, or the next test would not see its warnings."""
+    """Undo what the command line does to the library's logger, or the next test would not see its messages."""
     logger = logging.getLogger("dicombridge")
-    before = logger.propagate, logger.level, logger.handlers[:]
+    # Not as it is now: a fixture of a module may have used the command line before.
+    clean = True, logging.NOTSET, []
+    logger.propagate, logger.level, logger.handlers = clean
     yield
-    logger.propagate, logger.level, logger.handlers = before
+    logger.propagate, logger.level, logger.handlers = clean
 
 
 @pytest.fixture(scope="session")

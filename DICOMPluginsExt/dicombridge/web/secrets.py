@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import getpass
+import itertools
 import json
 import logging
 import os
@@ -49,7 +50,9 @@ SHORTEST_HIDDEN = 4
 PLAIN_TEXT_PRIORITY = 1  # keyring's own measure: what it recommends has at least this, files of plain text have less
 
 _LOG = logging.getLogger(__name__)
-_known: weakref.WeakSet[Secret] = weakref.WeakSet()
+# By number and not as a set: of two equal secrets, each must be known as long as it is held.
+_known: weakref.WeakValueDictionary[int, Secret] = weakref.WeakValueDictionary()
+_numbers = itertools.count()
 _known_lock = threading.Lock()
 
 
@@ -73,7 +76,7 @@ class Secret:
     def __init__(self, value: str) -> None:
         self._value = value
         with _known_lock:
-            _known.add(self)
+            _known[next(_numbers)] = self
 
     def reveal(self) -> str:
         """Return the text itself, for the one place that sends it."""
@@ -103,7 +106,7 @@ def hidden(text: str) -> str:
     For texts that come from elsewhere, such as explanations of servers and programs: some repeat what they were sent.
     """
     with _known_lock:
-        values = {secret.reveal() for secret in _known}
+        values = {secret.reveal() for secret in _known.values()}
     forms = {form for value in values if len(value) >= SHORTEST_HIDDEN for form in _forms(value)}
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, "(secret)")

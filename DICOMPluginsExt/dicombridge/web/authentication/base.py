@@ -124,6 +124,9 @@ class Context:
 class BoundCredentials(ABC):
     """Credentials that are sent to one server only, and over plain http only within this machine."""
 
+    needs: tuple[str, ...] = ()
+    """What to ask a person for when the server refuses these credentials."""
+
     def __init__(self, context: Context) -> None:
         self.context = context
 
@@ -184,6 +187,7 @@ class TokenCredentials(BoundCredentials):
     RFC 6750. Threads share the token: whichever finds it old fetches the next, the others wait.
     """
 
+    needs = ("sign-in",)
     clock = staticmethod(time.monotonic)
 
     def __init__(self, context: Context) -> None:

@@ -62,6 +62,7 @@ class SigV4Credentials(BoundCredentials):
     so on, else of the file.
     """
 
+    needs = ("access_key", "secret_key")
     clock: Callable[[], datetime] = staticmethod(lambda: datetime.now(timezone.utc))
     _key: Key  # held, so that it is known as a secret as long as these credentials are
 

@@ -24,6 +24,7 @@ JWT_PARTS = 3
 class BasicCredentials(BoundCredentials):
     """User and password, as UTF-8. RFC 7617."""
 
+    needs = ("password",)
     _pair: Secret  # held, so that it is known as a secret as long as these credentials are
 
     def let_in(self, request: PreparedRequest) -> None:
@@ -40,6 +41,8 @@ class BearerCredentials(BoundCredentials):
 
     That of a Kheops link is one too.
     """
+
+    needs = ("token",)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
