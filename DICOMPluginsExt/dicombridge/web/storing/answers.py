@@ -139,8 +139,10 @@ def _detail(item: Mapping[str, Any]) -> str:
     for attribute in _items(item, FAILED_ATTRIBUTES_SEQUENCE):
         words += [str(value) for value in _values(attribute, ERROR_COMMENT)]
     for tag, element in item.items():
-        if _is_private(tag) and isinstance(element, Mapping) and element.get("vr") in _TEXT_VRS and tag[4:6] != "00":
-            words += [str(value) for value in _values(item, tag)]  # (0009,xx97) FailureDetail of Google
+        if not _is_private(tag) or not isinstance(element, Mapping) or element.get("vr") not in _TEXT_VRS:
+            continue
+        if (tag[4:6], element.get("vr")) != ("00", "LO"):  # a private creator; Google's FailureDetail is (0009,0097) LT
+            words += [str(value) for value in _values(item, tag)]
     return "; ".join(word.strip() for word in words if word.strip())[:_LONGEST_DETAIL]
 
 

@@ -41,18 +41,22 @@ def is_there(connection: Connection, item: Item) -> bool:
     try:
         with connection.get(url, DICOM_JSON, {"SOPInstanceUID": item.uid}, "gzip") as answer:
             found = answer.json() or []
-        if any(_uid(one) == item.uid for one in found if isinstance(one, dict)):
-            return True
+        if not found or _holds(found, item):
+            return bool(found)
     except WebError:
-        pass
+        pass  # there are servers that do not search for instances
     if not below:
         return False
     try:
         url = joined(connection.server.wado_root, *below, "instances", item.uid, "metadata")
         with connection.get(url, DICOM_JSON, encoding="gzip") as answer:
-            return bool(answer.json())
+            return _holds(answer.json() or [], item)
     except WebError:
         return False
+
+
+def _holds(found: Any, item: Item) -> bool:
+    return isinstance(found, list) and any(_uid(one) == item.uid for one in found if isinstance(one, dict))
 
 
 def _uid(found: dict[str, Any]) -> str:

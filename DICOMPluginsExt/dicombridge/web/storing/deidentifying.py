@@ -121,12 +121,12 @@ class Deidentification:
         """Return what would be changed in a file or dataset, which stays as it is."""
         from copy import deepcopy
 
-        if isinstance(what, Path | str):
-            dataset, _ = read_without_pixels(Path(what))
-        else:
-            dataset = deepcopy(what)
+        from dicombridge.tolerance import quiet
+
         changes: list[Change] = []
-        self.apply(dataset, changes.append)
+        with quiet():
+            dataset = read_without_pixels(Path(what))[0] if isinstance(what, Path | str) else deepcopy(what)
+            self.apply(dataset, changes.append)
         return changes
 
     def uid(self, uid: str) -> str:
@@ -168,9 +168,6 @@ class Deidentification:
         told = told or _silent
         self._pseudonym = f"ANON-{self._hashed('patient', str(dataset.get('PatientID', ''))).hex()[:8].upper()}"
         has_content = "ContentSequence" in dataset
-        if number := sum(element.tag.is_private for element in dataset):
-            told(Change("", "private attributes", "removed", f"{number} elements", ""))
-        dataset.remove_private_tags()
         self._walk(dataset, "", told)
         for tag in (_PATIENT_NAME, _PATIENT_ID):  # which must be there, also where they were not
             if tag not in dataset and tag not in self._keep:
@@ -182,6 +179,11 @@ class Deidentification:
         _mark(dataset, has_content)
 
     def _walk(self, dataset: Any, place: str, told: Callable[[Change], object]) -> None:
+        private = [tag for tag in list(dataset.keys()) if tag.is_private]
+        if private:
+            told(Change("", f"{place}private attributes", "removed", f"{len(private)} elements", ""))
+        for tag in private:  # not even read: they may be anything
+            del dataset[tag]
         for tag in list(dataset.keys()):
             element = dataset[tag]
             action = self._actions.of(int(tag))
@@ -240,6 +242,9 @@ class Deidentification:
         """Clean an item of a content tree: codes, numbers, places stay, what a person wrote does not. PS3.15 E.3.4."""
         kind = str(item.get("ValueType", ""))
         for tag in list(item.keys()):
+            if tag.is_private:
+                del item[tag]
+                continue
             element = item[tag]
             if element.keyword == _CONTENT_VALUES.get(kind):
                 self._change(item, element, "replace", place, told)
@@ -255,11 +260,13 @@ class Deidentification:
 
     def items(self, items: Iterable[Item], folder: Callable[[], Path], told: Told) -> Iterator[Item]:
         """Yield de-identified copies of what is to be stored; their files are ours."""
+        from dicombridge.tolerance import DAMAGE
+
         for number, item in enumerate(items):
             path = folder() / f"{number:06d}-deidentified.dcm"
             try:
                 copy = self._copy(item, path)
-            except (DicomBridgeError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+            except (DicomBridgeError, *DAMAGE) as error:
                 path.unlink(missing_ok=True)
                 told(item.source, "failed", f"Not sent, because it could not be de-identified: {error}")
             else:

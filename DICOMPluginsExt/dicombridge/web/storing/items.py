@@ -166,8 +166,9 @@ def _header(transfer_syntax: str, values: Mapping[int, str]) -> bytes:
 def _with_pydicom(path: Path) -> dict[int, str]:
     """Return the values of a file in an encoding that only pydicom reads."""
     import pydicom
+    from pydicom.errors import InvalidDicomError
 
-    from dicombridge.tolerance import quiet
+    from dicombridge.tolerance import DAMAGE, quiet
 
     try:
         with quiet():
@@ -177,7 +178,7 @@ def _with_pydicom(path: Path) -> dict[int, str]:
                 values[SOP_CLASS_UID] = str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))
     except OSError:
         raise
-    except Exception as error:  # pydicom raises nearly anything for bytes that are no DICOM
+    except (InvalidDicomError, *DAMAGE) as error:
         if zipfile.is_zipfile(path):
             raise UnreadableError(path, "is a zip file; unpack it first.") from error
         raise UnreadableError(path, "is not a DICOM file.") from error
@@ -294,7 +295,7 @@ class Sources:
 
     def _of_dataset(self, dataset: Any) -> Iterator[Item]:
         """Write a dataset to a file, so that it is sent as everything else is, and not held twice in memory."""
-        from dicombridge.tolerance import quiet
+        from dicombridge.tolerance import DAMAGE, quiet
 
         uid = str(dataset.get("SOPInstanceUID", "") or "")
         name = f"dataset {uid or 'without SOP Instance UID'}"
@@ -308,7 +309,7 @@ class Sources:
             self._count(-1, 0)
             self._told(name, "failed", error.reason[0].upper() + error.reason[1:])
             return
-        except Exception as error:  # whatever pydicom finds in a dataset that somebody made
+        except DAMAGE as error:
             path.unlink(missing_ok=True)
             self._count(-1, 0)
             self._told(name, "failed", f"It cannot be written as a DICOM file: {error}.")
