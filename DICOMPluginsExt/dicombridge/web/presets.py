@@ -99,8 +99,8 @@ PRESETS = (
     Preset(
         "dcm4chee",
         "dcm4chee archive 5",
-        "{scheme}://{host}:{port}/dcm4chee-arc/aets/{title}/rs",
-        {"scheme": "http", "host": "localhost", "port": "8080", "title": "DCM4CHEE"},
+        "{scheme}://{host}:{port}/dcm4chee-arc/aets/{aet}/rs",
+        {"scheme": "http", "host": "localhost", "port": "8080", "aet": "DCM4CHEE"},
         ("none", "oidc", "bearer", "certificate"),
         Profile(
             product="dcm4chee-arc",
