@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
 
 from dicombridge.cli import network, tables
+from dicombridge.errors import DicomBridgeError
+
+if TYPE_CHECKING:
+    from dicombridge.web.diagnosis import Finding
+    from dicombridge.web.servers import Server
 
 HELP = "Find the server behind an address and find out what it can do."
 
@@ -27,17 +33,38 @@ def run(arguments: argparse.Namespace) -> None:
     from dicombridge import web
     from dicombridge.web.saved import SavedServers
 
-    server = network.find_server(arguments)
+    server = _server(arguments)
+    if not isinstance(server, str):
+        network.ask_for_secret(server)
     with network.interruptible() as cancel:
-        diagnosis = network.with_secrets(server, lambda: web.doctor(server, cancel=cancel))
+        diagnosis = web.doctor(server, cancel=cancel, found=(lambda finding: None) if arguments.json else _show)
     found = diagnosis.server
-    if arguments.save:
+    if arguments.save and diagnosis.ok:
         found = found.changed(name=arguments.save)
         SavedServers().save(found)
     if arguments.json:
         print(json.dumps({**diagnosis.to_json(), "server": found.to_json()}, indent=2, ensure_ascii=False))
-    else:
-        with tables.Table(("", "What", "Finding"), flexible=2) as table:
-            for finding in diagnosis.findings:
-                table.add(SIGNS[finding.ok], finding.what, finding.text)
-        print(f"{found.url}" + (f", saved as {arguments.save}" if arguments.save else ""))
+    if not diagnosis.ok:
+        wrong = next(one.text for one in diagnosis.findings if one.ok is False)
+        raise DicomBridgeError(f"{found} cannot be used as it is: {tables.plain(wrong)}")
+    if not arguments.json:
+        print(found.url + (f", saved as {arguments.save}" if arguments.save else ""))
+
+
+def _server(arguments: argparse.Namespace) -> Server | str:
+    """Return the server that is meant, or the text as it was pasted where nothing more is said of it."""
+    from dicombridge.web.diagnosis.pasted import understood
+    from dicombridge.web.saved import SavedServers
+    from dicombridge.web.servers import Server
+
+    text = arguments.server
+    saved = SavedServers().get(text)
+    if saved is None and not network.says_way(arguments):
+        return str(text)
+    if saved is None:
+        saved = Server(text) if "://" in text else understood(text).server
+    return network.with_way(saved, arguments)
+
+
+def _show(finding: Finding) -> None:
+    print(f"{SIGNS[finding.ok]:3}  {finding.what:15}  {tables.plain(finding.text)}".rstrip(), flush=True)

@@ -27,11 +27,13 @@ __all__ = [
     "Place",
     "add_server_arguments",
     "add_way_arguments",
+    "ask_for_secret",
     "files_of_link",
     "find_server",
     "interruptible",
     "listed",
     "place_of",
+    "says_way",
     "tell",
     "transfer_progress",
     "with_secrets",
@@ -120,6 +122,34 @@ def _read_password(server: Server) -> None:
     secrets.set_secret(server, names[0], secrets.read_secret(sys.stdin, f"{names[0].capitalize()} of {server}: "))
 
 
+def says_way(arguments: argparse.Namespace) -> bool:
+    """Return whether any argument says how to get in."""
+    names = ("user", "auth", "field", "ca_bundle", "certificate", "key", "password_stdin")
+    return any(getattr(arguments, name) for name in names)
+
+
+def ask_for_secret(server: Server) -> None:
+    """Ask a person at the terminal for the password or token of a server, if nobody gave it before."""
+    from dicombridge.web import secrets
+    from dicombridge.web.authentication import WAYS
+
+    kind = server.authentication.kind
+    if kind in ("basic", "bearer", "kheops") and sys.stdin.isatty():
+        name = WAYS[kind].secrets[0]
+        if secrets.get_secret(server, name) is None:
+            _ask(server, name)
+
+
+def _ask(server: Server, name: str) -> None:
+    from dicombridge.web import secrets
+
+    readable = name.replace("_", " ")
+    value = getpass.getpass(f"{readable.capitalize()} of {server}: ")
+    if not value:
+        raise AuthenticationError(f"{server}: no {readable} was given.")
+    secrets.set_secret(server, name, value)
+
+
 def with_secrets(server: Server, work: Callable[[], Value]) -> Value:
     """Do something, and again when a secret was missing that a person at the terminal can give.
 
@@ -128,7 +158,6 @@ def with_secrets(server: Server, work: Callable[[], Value]) -> Value:
     AuthenticationError
         There is nobody to ask, or the server does not like what was typed in.
     """
-    from dicombridge.web import secrets
     from dicombridge.web.authentication import WAYS, sign_ins_told
 
     with sign_ins_told(_tell_sign_in):
@@ -141,10 +170,7 @@ def with_secrets(server: Server, work: Callable[[], Value]) -> Value:
                 if not wanted or not sys.stdin.isatty():
                     raise
             for name in wanted:
-                value = getpass.getpass(f"{name.replace('_', ' ').capitalize()} of {server}: ")
-                if not value:
-                    raise AuthenticationError(f"{server}: no {name.replace('_', ' ')} was given.")
-                secrets.set_secret(server, name, value)
+                _ask(server, name)
 
 
 def _tell_sign_in(sign_in: SignIn) -> None:

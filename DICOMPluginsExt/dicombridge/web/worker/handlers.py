@@ -64,12 +64,13 @@ def _secret(job: Job, _jobs: JobList) -> Result:
 
 def _doctor(job: Job, _jobs: JobList) -> Result:
     from dicombridge import web
+    from dicombridge.web.saved import SavedServers
 
     given = job.request.arguments["server"]
     diagnosis = web.doctor(
-        Server.from_json(given) if isinstance(given, dict) else given,
+        Server.from_json(given) if isinstance(given, dict) else SavedServers().get(given) or given,
         cancel=job.cancel,
-        found=lambda finding: job.emit("finding", what=finding.what, ok=finding.ok, text=finding.text),
+        found=lambda finding: job.emit("finding", **finding.to_json()),
     )
     return dict(diagnosis.to_json())
 
@@ -78,27 +79,29 @@ def _search(job: Job, _jobs: JobList) -> Result:
     from dicombridge import web
 
     given = job.request.arguments
-    limit = given["limit"]
-    found = web.search(
-        resolve(given["server"]),
-        given["level"],
-        study=given["study"],
-        series=given["series"],
-        limit=None if limit is None else limit + 1,  # one more says whether there is a next page
-        offset=given["offset"],
-        fields=given["fields"],
-        fuzzy=given["fuzzy"],
-        cancel=job.cancel,
-        told=job.tell,
-        **given["filters"],
-    )
-    more = False
-    for item in found:
-        if job.results.count == limit:
-            more = True
-            break
-        job.results.add(item)
-    return {"count": job.results.count, "more": more, "offset": given["offset"] + job.results.count}
+    limit, offset = given["limit"], given["offset"]
+
+    def found(limit: int | None, offset: int, told: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+        return web.search(
+            resolve(given["server"]),
+            given["level"],
+            study=given["study"],
+            series=given["series"],
+            limit=limit,
+            offset=offset,
+            fields=given["fields"],
+            fuzzy=given["fuzzy"],
+            cancel=job.cancel,
+            told=told,
+            **given["filters"],
+        )
+
+    job.results.extend(found(limit, offset, job.tell))
+    job.results.flush()
+    count = job.results.count
+    # Not one more in the first query: pages are sorted, and the one too many need not be the server's last.
+    more = count == limit and next(found(1, offset + count, lambda text: None), None) is not None
+    return {"count": count, "more": more, "offset": offset + count}
 
 
 def _details(job: Job, _jobs: JobList) -> Result:
@@ -182,11 +185,8 @@ def _google(job: Job, _jobs: JobList) -> Result:
     from dicombridge.web import google
 
     given = job.request.arguments
-    return {"names": list(_google_names(google, given))}
-
-
-def _google_names(google: Any, given: dict[str, Any]) -> Iterator[str]:
-    yield from google.names(given["what"], given["project"], given["location"], given["dataset"])
+    project, location, dataset = (given[name] or "" for name in ("project", "location", "dataset"))
+    return {"names": google.names(given["what"], project, location, dataset, job.cancel)}
 
 
 def _jobs(job: Job, jobs: JobList) -> Result:

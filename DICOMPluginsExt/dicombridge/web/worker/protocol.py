@@ -13,7 +13,7 @@ command     arguments (those in brackets may be left out)                 result
 secret      server, field, [value: forget where null], [keep=false: in    {}
             the keychain]
 servers     --                                                            {servers: [{...}], presets: [{...}]}
-doctor      server (also any text that a person pasted)                   {server: {...},
+doctor      server (also any text that a person pasted)                   {server: {...}, study, series,
                                                                           findings: [{what, ok, text}]}
 search      server, [level=study], [filters={}], [study], [series],       {count, more, offset: of the next page}
             [limit], [offset=0], [fuzzy=false], [fields=[]]
