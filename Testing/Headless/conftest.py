@@ -34,14 +34,13 @@ def data() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _own_logger() -> Iterator[None]:
-    """Undo what the command line does to the library's logger, or the next test would not see its messages."""
+def _own_logger() -> None:
+    """Undo what the command line does to the library's logger, or the next test would not see its messages.
+
+    Before each test, because a fixture of a module may have used the command line before all that ends.
+    """
     logger = logging.getLogger("dicombridge")
-    # Not as it is now: a fixture of a module may have used the command line before.
-    clean = True, logging.NOTSET, []
-    logger.propagate, logger.level, logger.handlers = clean
-    yield
-    logger.propagate, logger.level, logger.handlers = clean
+    logger.propagate, logger.level, logger.handlers = True, logging.NOTSET, []
 
 
 @pytest.fixture(scope="session")
