@@ -25,6 +25,7 @@ from dicombridge.errors import (
 from dicombridge.web.addresses import origin
 from dicombridge.web.cancelling import Cancel
 from dicombridge.web.retrying import Retries, retry_after
+from dicombridge.web.secrets import hidden
 from dicombridge.web.servers import Server
 from dicombridge.web.sessions import Credentials, Session, Timeouts
 
@@ -221,7 +222,7 @@ class Connection:
         return answer
 
     def _not_let_in(self, answer: Answer) -> AuthenticationError:
-        challenge = answer.headers.get("WWW-Authenticate", "")
+        challenge = hidden(answer.headers.get("WWW-Authenticate", ""))
         explanation = answer.explanation()
         if answer.status == HTTPStatus.FORBIDDEN:
             return AuthenticationError(f"{self.server}: this is not allowed (403).", explanation, challenge=challenge)
@@ -230,11 +231,12 @@ class Connection:
             text = f"{self.server}: the server wants to know who asks (401, {asked})."
         else:
             text = f"{self.server}: the server does not accept the credentials (401)."
-        return AuthenticationError(text, explanation, challenge=challenge)
+        needs = getattr(self.session.credentials, "needs", ())
+        return AuthenticationError(text, explanation, needs, challenge)
 
     def _refused(self, answer: Answer) -> RefusedError:
         explanation = answer.explanation()
-        reason = answer.reason or "an error"
+        reason = hidden(answer.reason) or "an error"
         first = explanation.strip().splitlines()[0][:200] if explanation.strip() else ""
         short = f": {first}" if first and not first.startswith(("<", "{", "[")) else ""
         return RefusedError(
@@ -324,6 +326,9 @@ class Answer:
                 if limit is not None and given > limit:
                     raise DamagedAnswerError(f"{self._connection.server}: the answer is larger than {limit} bytes.")
                 yield piece
+        if not got and self.status == HTTPStatus.OK and not (self.length == 0 or self._stream.chunked):
+            # A connection that is cut within the headers looks like an empty answer to http.client.
+            raise DamagedAnswerError(f"{self._connection.server}: the answer ends before it begins.")
         if self.length is not None and got != self.length:
             raise DamagedAnswerError(f"{self._connection.server}: the answer ends after {got} of {self.length} bytes.")
         if self._inflater is not None and got and not self._inflater.eof:
@@ -353,14 +358,17 @@ class Answer:
             ) from error
 
     def explanation(self) -> str:
-        """Return the text with which the server explains an error, and close the answer."""
+        """Return the text with which the server explains an error, and close the answer.
+
+        Some servers repeat what they were sent, so what is known to be a secret is replaced.
+        """
         with self, suppress(DamagedAnswerError, UnreachableError):
             pieces = b""
             for piece in self.chunks():
                 pieces += piece
                 if len(pieces) >= MOST_EXPLANATION:
                     break
-            return pieces[:MOST_EXPLANATION].decode("utf-8", "replace")
+            return hidden(pieces[:MOST_EXPLANATION].decode("utf-8", "replace"))
         return ""
 
     def _inflated(self, data: bytes, size: int) -> Iterator[bytes]:

@@ -64,16 +64,21 @@ class Ledger:
         entries = self.manifest.entries(self.study, self.series, self.asked)
         found = {uid: entry.series for uid, entry in entries.items()} if uids is None else dict(uids)
         for uid, series in found.items():
+            if self.only is not None and uid not in self.only:
+                continue
+            with self.changed:
+                if uid in self.done or uid in self._keeping:  # the stream brings it at this moment
+                    continue
+                self._keeping.add(uid)
             entry = entries.get(uid)
-            if uid in self.done or (self.only is not None and uid not in self.only):
-                continue
             descriptor = self.folder.find(entry.series if entry else series, uid)
-            if descriptor is None:
-                continue
-            try:
-                self._adopt(descriptor, uid, entry)
-            finally:
-                os.close(descriptor)
+            if descriptor is not None:
+                try:
+                    self._adopt(descriptor, uid, entry)
+                finally:
+                    os.close(descriptor)
+            with self.changed:
+                self._keeping.discard(uid)
 
     def _adopt(self, descriptor: int, uid: str, entry: Entry | None) -> None:
         status = os.fstat(descriptor)
