@@ -24,6 +24,7 @@ from dicombridge.part10 import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
     PER_FRAME_GROUPS,
+    PIXEL_DATA,
     Buffer,
     Layout,
     NeedsPydicom,
@@ -113,13 +114,18 @@ class MultiFrame:
 
 
 @contextmanager
-def open_multiframe(path: str | Path, pixels: bool = True, without: Collection[int] = ()) -> Iterator[MultiFrame]:
+def open_multiframe(
+    path: str | Path, pixels: bool = True, without: Collection[int] = (), until_pixels: bool = False
+) -> Iterator[MultiFrame]:
     """Open a multi-frame object; without ``pixels``, whatever follows the per-frame groups is not looked at.
 
     Parameters
     ----------
     without
         Tags of long sequences that are left out of ``header``; :meth:`MultiFrame.top_level` still has them.
+    until_pixels
+        :meth:`MultiFrame.top_level` ends before Pixel Data, unless the whole file had to be decoded. To find the end of
+        compressed pixels each of their items is visited, which reads all of a large file from its disk.
 
     Raises
     ------
@@ -129,13 +135,17 @@ def open_multiframe(path: str | Path, pixels: bool = True, without: Collection[i
     name = str(path)
     with _mapped(path) as buffer:
         try:
-            layout = read_layout(buffer)
+            layout = read_layout(buffer, stop_before=_is_pixel_data if until_pixels else None)
         except NeedsPydicom:
             yield _otherwise(name, buffer, pixels, whole=True, without=without)
             return
         if pixels and not layout.complete:
             raise UnreadableError(name, "is cut short: its last element ends beyond the end of the file.")
         yield _open(name, buffer, layout, pixels, without)
+
+
+def _is_pixel_data(tag: int) -> bool:
+    return tag == PIXEL_DATA
 
 
 def read_header(path: str | Path, without: Collection[int] = ()) -> Any:

@@ -143,7 +143,7 @@ class SlideMatrices:
             from dicombridge.segmentation.tiles import tile_places
 
             try:
-                with open_multiframe(self._slide(sop_instance_uid)[0], pixels=False) as opened:
+                with open_multiframe(self._slide(sop_instance_uid)[0], pixels=False, until_pixels=True) as opened:
                     self._tiles[sop_instance_uid] = tile_places([opened])
             except UnreadableError as error:
                 raise GeometryError(f"its slide cannot be read ({error})") from error

@@ -317,6 +317,47 @@ def test_lying_offset_tables(lie: Any, fragments: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels_of([file]), expected)
 
 
+def begin_of_items(content: bytes) -> int:
+    """Return where the items of compressed pixels begin."""
+    return content.rindex(b"\xe0\x7f\x10\x00OB\x00\x00\xff\xff\xff\xff") + 12
+
+
+@pytest.mark.parametrize("fragments", [1, 2])
+@pytest.mark.parametrize("table", ["basic", "extended", "empty"])
+def test_a_table_spares_the_items_of_other_tiles(table: str, fragments: int, tmp_path: Path) -> None:
+    """Of a slide of gigabytes a region would read them all. So what is damaged elsewhere does no harm."""
+    if table == "extended":
+        fragments = 1  # PS3.3 C.7.6.3.1.8
+    level = replace(LEVEL, syntax=JPEGBaseline8Bit, table=table, fragments=fragments)
+    (file,) = slides.write_level(tmp_path / "a.dcm", level)
+    top, bottom = Box(0, 0, 16, 100), Box(64, 0, 6, 100)
+    expected = [pixels_of([file], box) for box in (top, bottom)]
+    content = bytearray(file.read_bytes())
+    place = begin_of_items(content)
+    for _ in range(1 + 10 * fragments):
+        place += 8 + struct.unpack_from("<L", content, place + 4)[0]
+    content[place : place + 4] = b"\0\0\0\0"  # the item of the 11th tile
+    file.write_bytes(content)
+    if table == "empty":
+        with pytest.raises(UnreadableError, match=r"a\.dcm.*damaged or cut short"):
+            pixels_of([file], top)
+        return
+    for box, pixels in zip((top, bottom), expected, strict=True):
+        np.testing.assert_array_equal(pixels_of([file], box), pixels)
+    with pytest.raises(UnreadableError, match=r"a\.dcm.*damaged or cut short"):
+        pixels_of([file])
+
+
+@pytest.mark.parametrize("cut", [1, 8, 9, 300])
+@pytest.mark.parametrize("table", ["basic", "extended", "empty"])
+def test_files_that_are_cut_short(table: str, cut: int, tmp_path: Path) -> None:
+    """Also where only the delimiter is missing, and where the tiles that are wanted are there."""
+    (file,) = slides.write_level(tmp_path / "a.dcm", replace(LEVEL, syntax=JPEGBaseline8Bit, table=table))
+    file.write_bytes(file.read_bytes()[:-cut])
+    with pytest.raises(UnreadableError, match=r"a\.dcm.*cut short"):
+        pixels_of([file], Box(0, 0, 16, 100))
+
+
 def test_fragments_that_nothing_assigns(tmp_path: Path) -> None:
     level = replace(LEVEL, syntax=slides.RLELossless, table="empty", fragments=2)
     (file,) = slides.write_level(tmp_path / "a.dcm", level)

@@ -450,7 +450,7 @@ def _sparse_numbers(slide: SlideImage, matrix: PixelMatrix, path: str) -> FrameN
     from dicombridge.multiframe import open_multiframe
     from dicombridge.segmentation.tiles import tile_places
 
-    with open_multiframe(slide.path, pixels=False) as opened:
+    with open_multiframe(slide.path, pixels=False, until_pixels=True) as opened:
         places = tile_places([opened])
         raws = opened.table.column(*_PATH_IDENTIFIER)
     named = [(raw or b"").decode("utf-8", "replace").strip(" \0") for raw in raws]

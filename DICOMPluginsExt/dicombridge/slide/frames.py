@@ -1,4 +1,9 @@
-"""Where the bytes of each frame lie in a file, and reading only those of one (PS3.5 A.4)."""
+"""Where the bytes of each frame lie in a file, and reading only those of one (PS3.5 A.4).
+
+Where an offset table tells, a frame is looked up in it, and nothing of the others is touched: a slide has gigabytes,
+and looking at the items of all frames reads them all from the disk. What a table says is believed only where there are
+items that fit it; else all items are visited.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +11,27 @@ import mmap
 from contextlib import AbstractContextManager
 from itertools import pairwise
 from pathlib import Path
-from struct import Struct
-from typing import TYPE_CHECKING, Any
+from struct import Struct, error
+from typing import TYPE_CHECKING
 
 from dicombridge.errors import UnreadableError, UnsupportedError
-from dicombridge.part10 import EXPLICIT_VR_BIG_ENDIAN, TruncatedError, items
+from dicombridge.part10 import (
+    EXPLICIT_VR_BIG_ENDIAN,
+    ITEM,
+    PIXEL_DATA,
+    SEQUENCE_DELIMITER,
+    UNDEFINED_LENGTH,
+    NeedsPydicom,
+    TruncatedError,
+    elements,
+    items,
+)
 
 if TYPE_CHECKING:
     from dicombridge.multiframe import MultiFrame
 
 __all__ = ["FrameBytes"]
 
-PIXEL_DATA = 0x7FE00010
 _EXTENDED = 0x7FE00001, 0x7FE00002
 _END_MARKERS = (b"\xff\xd9",)
 """End of image of JPEG and JPEG-LS, end of codestream of JPEG 2000: the same two bytes."""
@@ -25,6 +39,7 @@ _TAIL = 10
 """Bytes at the end of a fragment within which an end marker is looked for: padding follows it."""
 
 Spans = list[tuple[int, int]]
+_ITEM = Struct("<HHL")
 
 
 class FrameBytes(AbstractContextManager["FrameBytes"]):
@@ -33,7 +48,7 @@ class FrameBytes(AbstractContextManager["FrameBytes"]):
     Parameters
     ----------
     opened
-        The file; its pixel data is not looked at before.
+        The file; its pixel data is not looked at before, if it was opened until its pixels.
     count
         Number of Frames.
     frame_size
@@ -47,39 +62,114 @@ class FrameBytes(AbstractContextManager["FrameBytes"]):
 
     def __init__(self, opened: MultiFrame, count: int, frame_size: int | None) -> None:
         self._name = opened.path
-        self._buffer, layout = opened.top_level()
-        span = layout.elements.get(PIXEL_DATA)
-        if not layout.complete:
+        self._buffer, self._layout = opened.top_level()
+        if not self._layout.complete:
             raise UnreadableError(self._name, "is cut short: its last element ends beyond the end of the file.")
-        if span is None:
-            raise UnreadableError(self._name, "has no pixel data.")
         if opened.transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN and int(opened.header.get("SamplesPerPixel") or 1) > 1:
             raise UnsupportedError(f"{self._name}: colour images in big endian are not read; rewrite it.")
         self.count = count
         self._frames: list[Spans] | None = None
-        self._start, self._size = span.start, frame_size
-        if frame_size is None:
-            self._frames = self._found(span.start, span.stop, layout)
-        elif count * frame_size > span.stop - span.start:
-            needed, there = count * frame_size, span.stop - span.start
-            raise UnreadableError(
-                self._name, f"its {count} frames need {needed} bytes of pixel data, {there} are there."
-            )
+        self._begins: list[int] | None = None
+        self._start, self._size = 0, frame_size
         # Not through the map: its pages would count as memory of this process.
         is_mapped = isinstance(self._buffer, mmap.mmap)
         self._file = Path(self._name).open("rb", buffering=0) if is_mapped else None  # noqa: SIM115 - closed on exit
+        try:
+            self._look_up()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
 
+    def _look_up(self) -> None:
+        if self._size is not None:
+            self._start, stop = self._value()
+            if self.count * self._size > stop - self._start:
+                needed, there = self.count * self._size, stop - self._start
+                raise UnreadableError(
+                    self._name, f"its {self.count} frames need {needed} bytes of pixel data, {there} are there."
+                )
+            return
+        self._begins = self._table()
+        if self._begins is None:
+            self._frames = self._found(*self._value())
+
+    def _value(self) -> tuple[int, int]:
+        """Return where the value of Pixel Data lies; all items of compressed frames are visited."""
+        span = self._layout.elements.get(PIXEL_DATA)
+        if span is not None:
+            return span.start, span.stop
+        place, size = self._layout.dataset_stop, len(self._buffer)
+        try:
+            element = next(elements(self._buffer, place, size, self._layout.implicit_vr), None)
+        except (TruncatedError, NeedsPydicom, error) as reason:
+            raise UnreadableError(self._name, f"its pixel data is damaged or cut short: {reason}.") from reason
+        if element is None or element.tag != PIXEL_DATA:
+            raise UnreadableError(self._name, "has no pixel data.")
+        return element.start, element.stop
+
     def read(self, index: int) -> bytes:
         """Return the bytes of a frame (from 0)."""
+        if self._begins is not None:
+            try:
+                return b"".join([self._bytes(*span) for span in self._fragments(index, self._begins)])
+            except TruncatedError:  # the table lies of this frame
+                self._begins, self._frames = None, self._found(*self._value())
         if self._frames is None:
             assert self._size is not None
             begin = self._start + index * self._size
             return self._bytes(begin, begin + self._size)
         return b"".join([self._bytes(*span) for span in self._frames[index]])
+
+    # --- By a table ------------------------------------------------------------------------------------------------
+
+    def _table(self) -> list[int] | None:
+        """Return where the first item of each frame begins; None where no table says it, or what it says is not so."""
+        size = len(self._buffer)
+        place = self._layout.dataset_stop + (8 if self._layout.implicit_vr else 12)
+        if PIXEL_DATA in self._layout.elements or place + _ITEM.size > size:
+            return None
+        group, number, length = _ITEM.unpack_from(self._buffer, place)
+        first = place + _ITEM.size + length
+        if self._buffer[place - 4 : place] != b"\xff\xff\xff\xff" or group << 16 | number != ITEM or first > size:
+            return None
+        offsets = self._numbers("<L", place + _ITEM.size, first) or self._extended()
+        if len(offsets) != self.count or offsets[0] != 0 or any(one >= two for one, two in pairwise(offsets)):
+            return None
+        begins = [first + offset for offset in offsets]
+        try:
+            self._fragments(len(begins) - 1, begins)
+        except TruncatedError:
+            return None
+        return begins
+
+    def _fragments(self, index: int, begins: list[int]) -> Spans:
+        """Return the fragments from where a frame begins to the next one, or to the end of Pixel Data.
+
+        Raises
+        ------
+        TruncatedError
+            There are no such items.
+        """
+        place, stop = begins[index], begins[index + 1] if index + 1 < len(begins) else None
+        found: Spans = []
+        while place != stop:
+            if place + _ITEM.size > len(self._buffer):
+                raise TruncatedError("a frame begins beyond the end of the file")
+            group, number, length = _ITEM.unpack(self._bytes(place, place + _ITEM.size))
+            tag, begin = group << 16 | number, place + _ITEM.size
+            if tag == SEQUENCE_DELIMITER and stop is None and found:
+                return found
+            place = begin + length
+            if tag != ITEM or length == UNDEFINED_LENGTH or place > (stop or len(self._buffer)):
+                raise TruncatedError("a frame has no items")
+            found.append((begin, place))
+        return found
+
+    # --- By all items ----------------------------------------------------------------------------------------------
 
     def _bytes(self, begin: int, end: int) -> bytes:
         if self._file is None:
@@ -94,7 +184,7 @@ class FrameBytes(AbstractContextManager["FrameBytes"]):
             missing -= len(part)
         return b"".join(parts) if len(parts) != 1 else parts[0]
 
-    def _found(self, start: int, stop: int, layout: Any) -> list[Spans]:
+    def _found(self, start: int, stop: int) -> list[Spans]:
         """Return the fragments of each frame of encapsulated pixel data."""
         try:
             fragments = list(items(self._buffer, start, stop, True))
@@ -110,7 +200,7 @@ class FrameBytes(AbstractContextManager["FrameBytes"]):
             return [[fragment] for fragment in fragments]
         if self.count == 1:
             return [fragments]
-        offsets = self._numbers("<L", *table) or self._extended(layout)
+        offsets = self._numbers("<L", *table) or self._extended()
         frames = self._by_offsets(fragments, offsets) or self._by_markers(fragments)
         if frames is None:
             raise UnreadableError(
@@ -123,9 +213,9 @@ class FrameBytes(AbstractContextManager["FrameBytes"]):
         content = self._buffer[begin : end - (end - begin) % read.size]
         return [int(number) for (number,) in read.iter_unpack(content)]
 
-    def _extended(self, layout: Any) -> list[int]:
+    def _extended(self) -> list[int]:
         """Return the Extended Offset Table (PS3.3 C.7.6.3.1.8); its lengths follow from the fragments."""
-        span = layout.elements.get(_EXTENDED[0])
+        span = self._layout.elements.get(_EXTENDED[0])
         return [] if span is None else self._numbers("<Q", span.start, span.stop)
 
     def _by_offsets(self, fragments: Spans, offsets: list[int]) -> list[Spans] | None:

@@ -63,7 +63,7 @@ class OpenLevel(AbstractContextManager["OpenLevel"]):
     def _open(self) -> None:
         decoders, frames, tables = [], [], []
         for file in self._level.files:
-            opened = self._stack.enter_context(open_multiframe(file, pixels=False))
+            opened = self._stack.enter_context(open_multiframe(file, pixels=False, until_pixels=True))
             decoder = FrameDecoder(file, opened.transfer_syntax_uid, opened.header)
             frames.append(
                 self._stack.enter_context(FrameBytes(opened, _count(file, opened.header), decoder.frame_size))
