@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
@@ -131,6 +132,7 @@ def plain(dataset: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+@lru_cache(maxsize=4096)
 def _keyword(key: str) -> str:
     try:
         return str(keyword_for_tag(int(key, 16)) or key.upper())

@@ -152,16 +152,19 @@ def asked_of(query: Query, profile: Profile, basic_only: bool = False, with_fiel
 def again(query: Query, profile: Profile) -> Iterator[Query]:
     """Yield other ways to ask, for a server that found nothing and may have misread the question.
 
-    The first has wildcards for all characters that one server does not decode; the second has them around names, for
-    a server that says nothing of not knowing fuzzy matching. The caller looks through the results.
+    The first has wildcards for all characters that one server does not decode; the second has them around names, or
+    no names at all, for a server that does not say that it knows no fuzzy matching. The caller looks through the
+    results.
     """
     if profile.decodes_queries is None and profile.wildcard is not False:
         masked = {keyword: tuple(_masked(keyword, text) for text in texts) for keyword, texts in query.filters.items()}
         if masked != query.filters:
             yield replace(query, filters=masked)
-    if query.fuzzy and profile.fuzzy is None and profile.wildcard is not False and "PatientName" in query.filters:
+    if query.fuzzy and profile.fuzzy is None and "PatientName" in query.filters:
         around = tuple(_around(text) for text in query.filters["PatientName"])
-        yield replace(query, filters={**query.filters, "PatientName": around}, fuzzy=False)
+        names = {"PatientName": around} if profile.wildcard is not False else {}
+        others = {keyword: texts for keyword, texts in query.filters.items() if keyword != "PatientName"}
+        yield replace(query, filters={**others, **names}, fuzzy=False)
 
 
 def _sent(keyword: str, text: str, query: Query, profile: Profile) -> str | None:

@@ -287,12 +287,13 @@ class _Search:
 
     def _matches(self, item: Item, keyword: str, asked: Asked, sent: Query) -> bool:
         query = self._query
+        by_server = sent is query and keyword not in asked.here | asked.wide
         is_name = vr_of(keyword) == "PN"
-        if is_name and query.fuzzy and sent is query and keyword not in asked.here | asked.wide:
+        if is_name and query.fuzzy and by_server:
             return True  # the server's own idea of what sounds alike
         texts = query.filters[keyword]
         found = matches(item, keyword, texts, query.fuzzy)
-        if found is False and is_name:
+        if found is False and is_name and by_server:
             # Servers may be more generous with names, e.g. with accents; what they ignore looks different.
             return any(fuzzy_match(str(item[keyword]), text) for text in texts)
         return found is not False
