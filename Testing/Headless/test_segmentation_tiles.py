@@ -211,7 +211,7 @@ def test_few_tiles_of_many_gigapixels_take_little_memory(tmp_path: Path, scene: 
 @pytest.mark.parametrize("compression", ["jpeg-2000", "jpeg-ls"])
 def test_tiles_that_claim_gigabytes_take_no_memory(tmp_path: Path, scene: Any, compression: str) -> None:
     """Decoders would believe what a codestream says of its size."""
-    path = write(by_hand("LABELMAP", np.ones((1, 1, 50, 70), np.uint8)), tmp_path, "seg.dcm")
+    path = write(by_hand("LABELMAP", np.ones((1, 1, 50, 70), np.uint8), tile=(32, 48)), tmp_path, "seg.dcm")
     nodes = dicombridge.load(path, scene=scene)
     (path,) = dicombridge.export(nodes, tmp_path / "out", kind="SEG", compression=compression)
     content = bytearray(path.read_bytes())
