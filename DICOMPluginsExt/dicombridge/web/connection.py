@@ -300,7 +300,10 @@ class Answer:
         UnreachableError, DamagedAnswerError, CancelledError
         """
         with self._connection.translated():
-            return _read_some(self._stream, memoryview(buffer))
+            count = _read_some(self._stream, memoryview(buffer))
+        if not count:
+            self._connection.cancel.check()  # a socket that was shut looks like the end of a body without a length
+        return count
 
     def chunks(self, size: int = BUFFER, limit: int | None = None) -> Iterator[bytes]:
         """Read the body in pieces, decompressed.
