@@ -329,6 +329,21 @@ def test_tokens_are_renewed_before_they_end(issuer: Issuer, secrets: Secrets, mo
         assert len(tokens) == 1 + (seconds > 540) + (seconds > 1081), seconds
 
 
+def test_an_issuer_that_is_away_for_a_while(secrets: Secrets, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(TokenCredentials, "clock", staticmethod(lambda: now[0]))
+    with start_issuer(client_secret="geheim", expires_in=600) as issuer:
+        server = oidc(issuer, grant="client_credentials")
+        secrets.set(server, "client_secret", "geheim")
+        credentials = made(server, secrets)
+        first = applied(credentials)
+    now[0] += 590
+    assert applied(credentials) == first, "it is good for ten seconds yet"
+    now[0] += 10
+    with pytest.raises(UnreachableError):
+        applied(credentials)
+
+
 def test_a_server_that_refuses_every_token_is_asked_twice(issuer: Issuer, secrets: Secrets) -> None:
     issuer.client_secret, issuer.uses = "geheim", 0
     server = oidc(issuer, grant="client_credentials")

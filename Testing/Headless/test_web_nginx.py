@@ -237,3 +237,30 @@ def the_part(body: bytes) -> bytes:
     content, _, end = rest.partition(b"\r\n\r\n")[2].rpartition(b"\r\n" + boundary)
     assert end.strip() == b"--"
     return content
+
+
+def test_an_issuer_with_a_private_authority(filled: Orthanc, authority: Authority, tmp_path: Path) -> None:
+    """Hospitals have one authority for the archive and for signing in; a bundle of the issuer's own goes first."""
+    stranger = Authority(tmp_path / "s", "Somebody else's authority")
+    with (
+        start_issuer() as issuer,
+        start_nginx(tmp_path / "i", issuer.url, authority) as door,
+        start_nginx(tmp_path / "n", filled.rest, authority, check=issuer.check) as nginx,
+    ):
+        fields = {"client_id": "viewer", "grant": "client_credentials", "token_endpoint": f"{door.root}/token"}
+
+        def count(own: str, servers: str) -> int:
+            more = {"ca_bundle": own} if own else {}
+            authentication = Authentication("oidc", {**fields, **more})
+            server = Server(nginx.url, authentication=authentication, tls=Tls(ca_bundle=servers))
+            secrets = Secrets({})
+            secrets.set(server, "client_secret", "geheim")
+            return len(instances(server, secrets))
+
+        good, bad = str(authority.certificate), str(stranger.certificate)
+        assert count("", good) == STUDIES
+        with pytest.raises(UnreachableError, match="where one signs in"):
+            count(bad, good)
+        assert len(issuer.given) == 1
+        with pytest.raises(UnreachableError, match="is not trusted"):
+            count(good, bad)

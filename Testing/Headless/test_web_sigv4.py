@@ -133,6 +133,7 @@ SUITE: dict[str, tuple[str, str, str, list[tuple[str, str]], str, str]] = {
         "1a72ec8f64bd914b0e42e42607c7fbce7fb2c7465f63e3092b3b0d39fa77a6fe",
     ),
 }
+PATHS = ("", "/", "/a%20b", "/~x'(1)*", "/%E6%97%A5", "/a%2Fb", "/a:b@c,d;e")
 
 
 class OneShot:
@@ -220,7 +221,7 @@ def test_against_botocore(signer: SigV4Credentials, monkeypatch: pytest.MonkeyPa
         body = chance.randbytes(number) if number % 3 else b""
         request = requests.Request(
             "POST" if body else "GET",
-            f"{signer.context.server.url}/studies/1.2.{number}?{query}",
+            f"{signer.context.server.url}/studies/1.2.{number}{chance.choice(PATHS)}?{query}",
             data=body,
             headers={"Content-Type": 'multipart/related; type="application/dicom"'} if body else {},
         ).prepare()

@@ -129,6 +129,7 @@ class Secrets:
         self._lock = threading.Lock()
         self._memory: dict[tuple[str, str], Secret] = {}
         self._absent: set[tuple[str, str]] = set()
+        self._outside: dict[tuple[str, str], Secret] = {}  # held, so that they are known as secrets
 
     def __repr__(self) -> str:
         return "<Secrets>"
@@ -148,9 +149,10 @@ class Secrets:
             if key in self._memory:
                 return self._memory[key]
         value = self._from_environment(server, field)
-        if value is not None:
-            return value
         with self._lock:
+            if value is not None:
+                self._outside[key] = value
+                return value
             if key in self._absent:
                 return None
         value = _from_keychain(*key)

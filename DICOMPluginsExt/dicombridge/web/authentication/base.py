@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dicombridge.errors import AuthenticationError
+from dicombridge.errors import AuthenticationError, UnreachableError
 from dicombridge.web.addresses import is_loopback, origin
 from dicombridge.web.cancelling import Cancel
 from dicombridge.web.secrets import Secret, Secrets
@@ -194,7 +194,7 @@ class TokenCredentials(BoundCredentials):
         super().__init__(context)
         self._lock = threading.Lock()
         self._token: Secret | None = None
-        self._until = 0.0
+        self._until = self._end = 0.0
         self._last = threading.local()
 
     @abstractmethod
@@ -205,7 +205,12 @@ class TokenCredentials(BoundCredentials):
         """Return the token that is good now."""
         with self._lock:
             if self._token is None or self.clock() >= self._until:
-                self._fetch(forced=False)
+                try:
+                    self._fetch(forced=False)
+                except UnreachableError:
+                    if self._token is None or self.clock() >= self._end:
+                        raise
+                    # It is good for a while yet, and whoever gives the next may be back by then.
             assert self._token is not None
             return self._token
 
@@ -226,10 +231,9 @@ class TokenCredentials(BoundCredentials):
     def _fetch(self, forced: bool) -> None:
         token = self.fetch(forced)
         self._token = token.value
-        if token.seconds is None:
-            self._until = float("inf")
-        else:
-            self._until = self.clock() + token.seconds - min(EARLY_SECONDS, token.seconds * EARLY_SHARE)
+        seconds = float("inf") if token.seconds is None else token.seconds
+        self._end = self.clock() + seconds
+        self._until = self._end - min(EARLY_SECONDS, seconds * EARLY_SHARE)
 
 
 def bearer(token: Secret, server: Server) -> str:
