@@ -108,7 +108,8 @@ def chosen(items: list[Mapping[str, Any]], count: int) -> list[tuple[str, int]]:
         frames = item.get("NumberOfFrames")
         all_frames.append((str(item["SOPInstanceUID"]), frames if isinstance(frames, int) and frames > 0 else 1))
     total = sum(frames for _, frames in all_frames)
-    wanted = sorted({(2 * number + 1) * total // (2 * count) for number in range(min(count, total))})
+    count = max(min(count, total), 1)
+    wanted = [(2 * number + 1) * total // (2 * count) for number in range(count)]
     found, passed = [], 0
     for uid, frames in all_frames:
         while wanted and wanted[0] < passed + frames:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from io import BytesIO
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from pydicom import Dataset, dcmread
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, pixel_array
 
 from dicombridge.errors import UnreadableError
+from dicombridge.pixels import DEFLATED_IMAGE_FRAME, RLE_LOSSLESS, PixelFrames
 
 __all__ = ["PIXELS", "picture"]
 
@@ -65,7 +67,7 @@ def picture(source: Any, frame: int, size: int, name: str) -> tuple[str, bytes]:
 def _values(dataset: Dataset, frame: int) -> tuple[Any, bool]:
     """Return the frame as 8-bit grey or colour values, and whether it has few values with sharp edges."""
     count = max(int(dataset.get("NumberOfFrames") or 1), 1)
-    pixels = pixel_array(dataset, index=min(frame, count) - 1)
+    pixels = _frame(dataset, min(frame, count) - 1)
     photometric = str(dataset.get("PhotometricInterpretation") or "MONOCHROME2")
     if photometric == "PALETTE COLOR":
         # Only where all pixels are of the palette: the supplemental one goes with grey values.
@@ -77,6 +79,16 @@ def _values(dataset: Dataset, frame: int) -> tuple[Any, bool]:
     if photometric == "MONOCHROME1":
         grey = 255 - grey
     return grey, bool(np.unique(pixels[:: max(pixels.shape[0] // 64, 1)]).size <= 4)
+
+
+def _frame(dataset: Dataset, index: int) -> Any:
+    """Decode one frame; two encodings of segmentations that pydicom does not know are known to the library."""
+    syntax = str(dataset.file_meta.TransferSyntaxUID)
+    one_bit = syntax == RLE_LOSSLESS and dataset.get("BitsAllocated") == 1
+    if not (one_bit or syntax == DEFLATED_IMAGE_FRAME):
+        return pixel_array(dataset, index=index)
+    data = dataset.PixelData
+    return next(islice(PixelFrames("its pixels", data, 0, len(data), syntax, dataset), index, None))
 
 
 def _windowed(pixels: Any, dataset: Dataset) -> Any:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from pydicom import dcmread
+from pydicom.config import disable_value_validation
 from pydicom.datadict import dictionary_VR
 
 from dicombridge.database import FolderDatabase
@@ -273,7 +274,8 @@ def _matches(item: Item, query: Query, keywords: Any) -> bool:
 def _header(path: Path) -> dict[str, Any]:
     """Return a file's header as DICOM JSON, with its transfer syntax (PS3.18 annex F)."""
     try:
-        with warnings.catch_warnings():
+        # Otherwise a whole sequence is left out for one value in it that is not quite as it should be.
+        with warnings.catch_warnings(), disable_value_validation():
             warnings.simplefilter("ignore")
             dataset = dcmread(path, stop_before_pixels=True, force=True)
             header = dataset.to_json_dict(
