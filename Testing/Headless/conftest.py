@@ -6,10 +6,13 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.orthanc import Orthanc, start_orthanc
+
+if TYPE_CHECKING:
+    from dicombridge.demo.phantom import PhantomStudy
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -64,6 +67,14 @@ def locked_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc
     """An Orthanc that wants a user (``anna``) and a password (``s3cret-Pass``)."""
     with start_orthanc(tmp_path_factory.mktemp("orthanc"), {"anna": "s3cret-Pass"}) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def phantom_study(tmp_path_factory: pytest.TempPathFactory) -> PhantomStudy:
+    """The phantom of the demo: images and all kinds of objects that refer to them. Not to be changed."""
+    from dicombridge.demo import phantom
+
+    return phantom.write_study(tmp_path_factory.mktemp("phantom"))
 
 
 @pytest.fixture

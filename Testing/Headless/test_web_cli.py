@@ -32,8 +32,8 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> phantom.PhantomStudy:
-    return phantom.write_study(tmp_path_factory.mktemp("study"))
+def study(phantom_study: phantom.PhantomStudy) -> phantom.PhantomStudy:
+    return phantom_study
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +151,28 @@ def test_load_as_a_function(orthanc: Orthanc, study: phantom.PhantomStudy, seg: 
     nodes = dicombridge.load(f"dicomweb:{orthanc.url}/{seg.StudyInstanceUID}/{seg.SeriesInstanceUID}")
     assert [node.GetClassName() for node in nodes] == ["vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode"]
     assert nodes[1].GetNodeReference("referenceImageGeometryRef") is nodes[0]
+
+
+def test_a_chain_of_references_is_followed(study: phantom.PhantomStudy, tmp_path: Path) -> None:
+    """A dose names its plan, the plan its structure set, and that its images."""
+    from dicombridge.web.opening import files_of
+
+    headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in study.directory.rglob("*.dcm")]
+    (dose,) = (one for one in headers if one.Modality == "RTDOSE")
+    link = f"dicomweb:{study.directory}/{dose.StudyInstanceUID}/{dose.SeriesInstanceUID}"
+    files = files_of(link, cache=tmp_path)
+    assert {pydicom.dcmread(path, specific_tags=["Modality"]).Modality for path in files} == {
+        *("RTDOSE", "RTPLAN", "RTSTRUCT", "CT")
+    }
+    assert len(files) == 63
+    assert all(path.is_relative_to(tmp_path) for path in files)
+
+
+def test_links_that_lead_nowhere(run: Run, study: phantom.PhantomStudy, tmp_path: Path) -> None:
+    for place, reason in (("1.2.3", "there is no study 1.2.3"), ("1.2.3/1.2.4", "no such study, series or instance")):
+        message = _error(run, "load", f"dicomweb:{study.directory}/{place}", "-o", tmp_path / "scene.mrb")
+        assert reason in message
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_thumbnails(run: Run, orthanc: Orthanc, study: phantom.PhantomStudy, tmp_path: Path) -> None:

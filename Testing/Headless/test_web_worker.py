@@ -384,6 +384,34 @@ def test_secrets_are_known_at_once_and_seen_nowhere(worker: _Driver, tmp_path: P
     assert PASSWORD not in Path(f"/proc/{os.getpid()}/cmdline").read_text()
 
 
+def test_a_secret_for_the_keychain_is_known_also_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    with _Driver(tmp_path / "state") as worker:
+        with pytest.raises(WorkerError) as caught:
+            worker.ask("secret", server=SERVER, field="password", value=PASSWORD, keep=True, timeout=LONG)
+        assert caught.value.kind == "UnsupportedError"
+        assert PASSWORD not in str(caught.value)
+        with pytest.raises(WorkerError, match="did not like '\\(secret\\)'"):
+            worker.ask("search", server=SERVER, filters={"PatientName": "leaks"}, timeout=LONG)
+        assert worker.ask("secret", server=SERVER, field="password", timeout=LONG) == {}
+        with pytest.raises(WorkerError) as forgotten:
+            worker.ask("search", server=SERVER, filters={"PatientName": "leaks"}, timeout=LONG)
+        assert forgotten.value.kind == "AssertionError"  # of the fake, which finds none
+
+
+def test_a_person_is_asked_to_sign_in(worker: _Driver) -> None:
+    sent, events = worker.search("sign-in")
+    _wait(lambda: sent.ended)
+    assert _names(events) == ["sign-in", "done"]
+    assert {name: events[0][1][name] for name in ("url", "code", "seconds")} == {
+        "url": "https://example.org/device",
+        "code": "ABCD-EFGH",
+        "seconds": 600.0,
+    }
+
+
 def test_a_server_with_a_secret_in_it_is_refused(worker: _Driver, tmp_path: Path) -> None:
     """The job list keeps the values of servers, so that these must be without secrets."""
     for members in (
@@ -465,6 +493,18 @@ def test_jobs_are_interrupted_when_stdin_closes(tmp_path: Path) -> None:
     assert hanging.ended
     states = [(job["state"], job["error"]) for job in JobList(tmp_path / "state").unfinished()]
     assert states == [("interrupted", None)] * 2
+
+
+def test_a_job_list_that_cannot_be_written_does_not_stop_a_retrieval(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("not a folder")
+    with _Driver(tmp_path / "state") as worker:
+        sent, events = worker.retrieve(tmp_path / "a", keep=True)
+        _wait(lambda: sent.ended)
+        assert sent.result["verified"] == ["1.2"]
+        assert [event["text"] for _, event in events if event["event"] == "told"] == [
+            "The job list cannot be written (Not a directory): this will not be listed after a restart."
+        ]
+        assert _jobs(worker) == []
 
 
 def test_damaged_entries_do_not_hide_the_others(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,8 +23,8 @@ LONG = 60.0
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> phantom.PhantomStudy:
-    return phantom.write_study(tmp_path_factory.mktemp("study"))
+def study(phantom_study: phantom.PhantomStudy) -> phantom.PhantomStudy:
+    return phantom_study
 
 
 @pytest.fixture(scope="module")
@@ -223,3 +225,43 @@ def test_folders_are_servers(worker: WorkerProcess, study: phantom.PhantomStudy,
     listed = worker.ask("servers", timeout=LONG)
     assert listed["servers"] == []
     assert "orthanc" in {preset["name"] for preset in listed["presets"]}
+
+
+@pytest.mark.parametrize("where", ["connecting", "answering"])
+def test_cancel_is_answered_while_a_server_hangs(worker: WorkerProcess, seg: Any, tmp_path: Path, where: str) -> None:
+    """200 ms are promised; the machine of this test may be busy, so that the best of the commands counts."""
+    worker.ask("search", server={"url": str(tmp_path)}, timeout=LONG)  # what is imported once is no part of this
+    took = []
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, contextlib.ExitStack() as stack:
+        if where == "connecting":  # who comes to a full queue waits for the first packet's answer
+            for _ in range(3):
+                one = stack.enter_context(socket.socket())
+                one.setblocking(False)
+                one.connect_ex(server.getsockname())
+        place = {"server": {"url": f"http://127.0.0.1:{server.getsockname()[1]}/dicom-web"}}
+        series = {**place, **_study(seg), "series": str(seg.SeriesInstanceUID)}
+        for do, arguments in {
+            "search": place,
+            "details": series,
+            "tags": series,
+            "thumbnails": series,
+            "doctor": place,
+            "retrieve": {**series, "directory": str(tmp_path / "in")},
+            "store": {**place, "paths": [seg.filename]},
+        }.items():
+            sent = worker.send(do, **arguments)
+            if where == "answering":
+                server.settimeout(LONG)
+                accepted, _ = server.accept()
+                stack.enter_context(accepted)
+            else:
+                time.sleep(0.5)
+            assert not sent.ended
+            begun = time.monotonic()
+            sent.cancel()
+            _wait(lambda sent=sent: sent.ended)
+            took.append(time.monotonic() - begun)
+            assert sent.end is not None
+            assert sent.end["event"] == "cancelled", do
+    assert min(took) < 0.2
+    assert worker.ask("ping", timeout=LONG) == {}

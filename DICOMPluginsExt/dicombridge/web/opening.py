@@ -155,7 +155,9 @@ def files_of(
             cancel=cancel,
         )
         if (report.missing or report.failed) and asked_for:
-            raise MissingReferenceError(f"{link}: {report.summary}; what came stays in the cache.")
+            raise MissingReferenceError(f"{source}: series {place[1]}: {report.summary}; what came stays in the cache.")
+        if asked_for and not report.verified:
+            raise DicomBridgeError(f"{source}: there are no instances of series {place[1]} in study {place[0]}.")
         files |= dict.fromkeys(report.files)
         for reference in web.details(source, *place, cancel=cancel).references:
             found = (reference.study, reference.series)

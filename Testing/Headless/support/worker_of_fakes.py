@@ -72,6 +72,17 @@ def refuses(_job: Job, _number: int) -> None:
     raise AuthenticationError("PACS wants a password.", details="401", needs=("password",))
 
 
+def sign_in(_job: Job, _number: int) -> None:
+    """Somebody has to sign in."""
+    from dicombridge.web import secrets
+    from dicombridge.web.authentication.base import Context, SignIn
+    from dicombridge.web.servers import Server
+
+    context = Context(Server("https://example.org/dicom-web"), secrets.session)
+    assert context.sign_in is not None
+    context.sign_in(SignIn("https://example.org/device", "ABCD-EFGH", 600.0))
+
+
 def odd(job: Job, _number: int) -> dict[str, Any]:
     """Values that JSON has no words for."""
     job.results.add({"nan": float("nan"), "path": Path("x"), "half": "\ud800"})
@@ -86,6 +97,7 @@ SEARCHES = {
     "leaks": leaks,
     "refuses": refuses,
     "odd": odd,
+    "sign-in": sign_in,
 }
 
 

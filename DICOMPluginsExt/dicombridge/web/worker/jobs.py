@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -56,6 +57,7 @@ class JobList:
         self._folder = folder / "jobs"
         self._lock: _Lock | None = None
         self._own: set[str] = set()
+        self._changing = threading.RLock()
 
     def add(self, do: str, arguments: Mapping[str, Any], job: str | None = None) -> str:
         """Write a job that begins, or begins again.
@@ -83,7 +85,7 @@ class JobList:
         if self._lock is None:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = _Lock(self._folder / f"worker-{os.getpid()}-{uuid.uuid4().hex[:8]}.lock")
-        with self._alone():  # two windows that open together find the same jobs interrupted
+        with self._changing, self._alone():  # two windows that open together find the same jobs interrupted
             old = self._read(self._file(name)) or {}
             at_work = old.get("state") == "running" and _is_alive(self._folder / old["owner"], self._lock.path)
             if at_work and (name in self._own or old["owner"] != self._lock.path.name):
@@ -104,15 +106,19 @@ class JobList:
 
     def leave(self, job: str, state: str, error: Mapping[str, Any] | None = None) -> None:
         """Note why a job that began here stopped."""
-        self._own.discard(job)
-        if entry := self._read(self._file(job)):
-            self._write({**entry, "state": state, "error": dict(error) if error else None, "owner": ""})
+        with self._changing:
+            try:
+                if entry := self._read(self._file(job)):
+                    self._write({**entry, "state": state, "error": dict(error) if error else None, "owner": ""})
+            finally:
+                self._own.discard(job)
 
     def remove(self, job: str) -> None:
         """Take a job from the list; one that is not there is no error."""
-        self._own.discard(job)
-        if _NAME.fullmatch(job):
-            self._file(job).unlink(missing_ok=True)
+        with self._changing:
+            if _NAME.fullmatch(job):
+                self._file(job).unlink(missing_ok=True)
+            self._own.discard(job)
 
     def unfinished(self) -> list[dict[str, Any]]:
         """Return what is to be finished, oldest first: ``{"job", "do", "arguments", "state", "error"}``."""

@@ -23,7 +23,7 @@ __all__ = ["Worker", "lines_of", "serve"]
 
 Handler = Callable[[Job, JobList], Any]
 
-FAREWELL = 2.0
+FAREWELL = 1.0
 """Seconds that jobs have to end when the client is gone."""
 
 _LOG = logging.getLogger(__name__)
@@ -143,7 +143,11 @@ class Worker:
         if given.get("keep") or given.get("job"):
             given["keep"] = True
             known = {name: value for name, value in given.items() if value is not None and name != "job"}
-            name = self.jobs.add(job.request.do, {**known, "server": server.to_json()}, given["job"])
+            try:
+                name = self.jobs.add(job.request.do, {**known, "server": server.to_json()}, given["job"])
+            except OSError as error:
+                job.tell(f"The job list cannot be written ({error.strerror}): this will not be listed after a restart.")
+                return
             job.emit("kept", job=name)
             job.on_end = lambda end: self._note(name, end)
 
