@@ -92,6 +92,7 @@ def test_eccentric_rotation_adds_to_that_of_the_support() -> None:
         # Up (z) goes to the left (x) with the roll, so that the front looks to x and the right side looks up.
         ("TableTopRollAngle", 0.0, RIGHT),
         ("GantryPitchAngle", 0.0, FEET),
+        ("GantryPitchAngle", 90.0, FEET),  # about x of the gantry, which has turned with it (C.8.8.25.6.5)
     ],
 )
 def test_pitch_and_roll_of_90_degrees(keyword: str, gantry: float, source: tuple[float, ...]) -> None:

@@ -15,6 +15,7 @@ from dicombridge.report.kept import KeptGroups, group_values, kept_groups
 from support.sr_objects import Expected, ExpectedGroup, ExpectedRegion, Pair
 
 MARKUPS = "vtkMRMLMarkupsNode"
+MODEL = "vtkMRMLModelNode"
 TOLERANCE_MM = 1e-3
 MANY = 5000
 """Points of a region that its node does not keep a second time."""
@@ -141,6 +142,18 @@ def _lies_there(found: Any, said: ExpectedRegion) -> bool:
     return same_shape and bool(np.abs(found.points - said.points).max() < TOLERANCE_MM)
 
 
+def class_of(said: ExpectedRegion, group: ExpectedGroup) -> str:
+    """Return the class of the markups that a region is drawn as, without what all of them have."""
+    by_type = {"POINT": "Fiducial", "MULTIPOINT": "Fiducial", "ELLIPSOID": "ROI"}
+    if said.type != "POLYLINE":
+        return by_type.get(said.type, "ClosedCurve")
+    points = np.asarray(said.points)
+    in_degrees = any(one.units[0] == "deg" for one in group.measurements)
+    if len(points) > 3 and np.allclose(points[0], points[-1]):
+        return "ClosedCurve"
+    return {2: "Line", 3: "Angle" if in_degrees else "Curve"}.get(len(points), "Curve")
+
+
 def assert_drawn(node: Any, kept: KeptGroups, group: Group, said: ExpectedRegion) -> None:
     """Compare the control points of a node with where a report says that its region is."""
     points = lps_points(node)
@@ -198,4 +211,6 @@ def assert_shows(nodes: Sequence[Any], groups: Sequence[Group], expected: Expect
             assert_lies(group.regions[number], region)
             drawn = [(node, kept) for node, kept in by_number[group.number] if number in kept.regions]
             assert drawn, f"{region.type} of {said.tracking_identifier} is not shown"
+            wanted_class = MODEL if len(region.points) > MANY else f"vtkMRMLMarkups{class_of(region, said)}Node"
+            assert drawn[0][0].GetClassName() == wanted_class
             assert_drawn(*drawn[0], group, region)
