@@ -237,9 +237,9 @@ def test_secrets_do_not_show() -> None:
 
 
 def test_hidden() -> None:
-    for _ in range(2):
+    for forgotten in (0, 1):
         keep_two = [Secret("twice"), Secret("twice")]
-        del keep_two[0]
+        del keep_two[forgotten]
         assert hidden("once twice") == "once (secret)"
     held = [Secret("pa ss/w\u00f6rd"), Secret("pa ss"), Secret("abc")]
     texts = [

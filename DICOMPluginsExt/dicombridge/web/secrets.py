@@ -64,10 +64,8 @@ class Secret:
     (Secret(...), 'Secret(...)')
     >>> secret.reveal()
     'abc'
-    >>> hidden("Bearer open sesame"), hidden(f"Bearer {Secret('open sesame').reveal()}")
-    ('Bearer open sesame', 'Bearer open sesame')
-    >>> opener = Secret("open sesame")
-    >>> hidden("Bearer open sesame")
+    >>> opener = Secret("Simsim, open")
+    >>> hidden("Bearer Simsim, open")
     'Bearer (secret)'
     """
 
