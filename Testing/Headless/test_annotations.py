@@ -198,7 +198,7 @@ def test_without_its_slide(tmp_path: Path) -> None:
         dicombridge.load(path, scene=scene)
     assert scene.GetNumberOfNodes() == before
     with dicombridge.open_folder(path) as database:
-        (offered,) = dicombridge.examine(database)
+        offered, _ = dicombridge.examine(database)
     assert "cannot be placed without it" in offered.warning
 
 
@@ -416,11 +416,31 @@ def test_examination_says_what_there_is(tmp_path: Path) -> None:
     (tmp_path / "object").mkdir()
     path = ann.write_every_type(tmp_path / "object", "2D")
     with dicombridge.open_folder(tmp_path) as database:
-        (offered,) = dicombridge.examine(database, database.seriesForFile(str(path)))
+        offered, as_markups = dicombridge.examine(database, database.seriesForFile(str(path)))
     assert offered.name == "20: NUCLEI"
     assert "25 shapes in 5 groups (polygons, points" in offered.tooltip
     assert offered.warning == ""
     assert len(offered.referencedInstanceUIDs) == 2  # both levels
+    assert (offered.selected, as_markups.selected) == (True, False)
+    assert as_markups.name == "20: NUCLEI - as markups"
+    assert "as markups, which can be edited point by point: 25 shapes" in as_markups.tooltip
+    assert as_markups.referencedInstanceUIDs == offered.referencedInstanceUIDs
+
+
+def test_few_shapes_are_offered_as_markups(tmp_path: Path) -> None:
+    """Up to a hundred shapes; what holds more than it announces becomes a model all the same."""
+    slide = ann.write_slide(tmp_path / "slide")
+    (tmp_path / "object").mkdir()
+    for count, announced, offers in ((100, 100, 2), (101, 101, 1), (101, 3, 2), (3, 2**32 - 1, 1)):
+        dataset = ann.annotations(slide, "2D", [ann.group(1, "POINT", ann.shapes_of("POINT", count))])
+        dataset.AnnotationGroupSequence[0].NumberOfAnnotations = announced
+        path = ann.write(tmp_path / "object" / "a.dcm", dataset)
+        scene = dicombridge.new_scene()
+        with dicombridge.open_folder(tmp_path, index=":memory:") as database:
+            found = dicombridge.examine(database, database.seriesForFile(str(path)))
+            assert len(found) == offers
+            (node,) = dicombridge.load(found[-1], scene=scene, database=database)
+        assert node.IsA("vtkMRMLMarkupsFiducialNode" if count == 100 else "vtkMRMLModelNode")
 
 
 def test_slices_show_shapes_that_lie_in_them(tmp_path: Path) -> None:
