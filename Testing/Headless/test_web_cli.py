@@ -369,12 +369,33 @@ def test_a_partial_store_lists_what_was_not_stored(run: Run, orthanc: Orthanc, t
     assert len(orthanc.instance_ids()) == 1
 
 
-@pytest.mark.parametrize("command", ["query SERVER", "retrieve SERVER 1.2.3 -o OUT"])
-def test_an_interrupt_ends_a_command_that_waits(command: str, tmp_path: Path) -> None:
+def test_what_a_server_says_does_nothing_to_a_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dicombridge.errors import RefusedError
+    from dicombridge.web import catalogue
+
+    def search(*_: Any, told: Callable[[str], object], **__: Any) -> Iterator[dict[str, Any]]:
+        told("the server says \x1b[2J")
+        yield {"PatientName": "\x1b]0;title\x07\nDoe"}
+        raise RefusedError("it answered \x9b31m\r")
+
+    monkeypatch.setattr(catalogue, "search", search)
+    code, output, errors = run("query", "https://127.0.0.1/x", "--level", "patient")
+    assert code == 1
+    assert output.splitlines()[1].strip() == "?]0;title? Doe"
+    assert errors.splitlines() == ["dicombridge: warning: the server says ?[2J", "dicombridge: error: it answered ?31m"]
+
+
+@pytest.mark.parametrize("command", ["query SERVER", "retrieve SERVER 1.2.3 -o OUT", "store SERVER FILE"])
+def test_an_interrupt_ends_a_command_that_waits(command: str, seg: Any, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(LONG)
         address = f"http://127.0.0.1:{server.getsockname()[1]}/dicom-web"
-        words = command.replace("SERVER", address).replace("OUT", str(tmp_path / "in")).split()
+        words = (
+            command.replace("SERVER", address)
+            .replace("OUT", str(tmp_path / "in"))
+            .replace("FILE", seg.filename)
+            .split()
+        )
         process = subprocess.Popen(
             [*_program(), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment()
         )

@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     from dicombridge.cli import common
+    from dicombridge.cli.tables import plain as one_line
     from dicombridge.errors import DicomBridgeError
 
     common.quiet(arguments.debug)
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         import traceback
 
         traceback.print_exc()
-    print(f"dicombridge: error: {' '.join(reason.split())}", file=sys.stderr)
+    print(f"dicombridge: error: {one_line(reason)}", file=sys.stderr)
     return 1
 
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from dicombridge.cli.tables import plain
 from dicombridge.errors import DicomBridgeError, UnreadableError
 from dicombridge.progress import Progress
 
@@ -64,7 +65,7 @@ class _OneLineHandler(logging.Handler):
         self._told: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = " ".join(record.getMessage().split())
+        line = plain(record.getMessage())
         reason = line.partition(": ")[2] or line
         if reason not in self._told:
             self._told.add(reason)

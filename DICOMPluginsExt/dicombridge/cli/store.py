@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dicombridge.cli import common, network
-from dicombridge.errors import DicomBridgeError, UnreadableError
+from dicombridge.errors import CancelledError, DicomBridgeError, UnreadableError
 
 if TYPE_CHECKING:
     from dicombridge.web.storing import StoreReport
@@ -45,19 +45,23 @@ def run(arguments: argparse.Namespace) -> None:
     server = network.find_server(arguments)
     what, options = _what(arguments)
     with network.interruptible() as cancel, network.transfer_progress("Storing", arguments.json) as progress:
-        report = network.with_secrets(
-            server,
-            lambda: web.store(
+        try:
+            report = network.with_secrets(
                 server,
-                what,
-                progress=progress,
-                cancel=cancel,
-                check={None: False, "true": True}.get(arguments.check, arguments.check),
-                connections=arguments.connections,
-                deidentify=True if arguments.deidentify else None,
-                export_options=options,
-            ),
-        )
+                lambda: web.store(
+                    server,
+                    what,
+                    progress=progress,
+                    cancel=cancel,
+                    check={None: False, "true": True}.get(arguments.check, arguments.check),
+                    connections=arguments.connections,
+                    deidentify=True if arguments.deidentify else None,
+                    export_options=options,
+                ),
+            )
+        except CancelledError as error:
+            done = getattr(error, "report", None)
+            raise CancelledError(f"interrupted; {done.summary if done else 'nothing was stored'}") from None
     if arguments.json:
         print(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:

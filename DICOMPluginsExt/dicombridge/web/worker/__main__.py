@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,7 +21,15 @@ def main() -> NoReturn:
     parser.add_argument("--state", type=Path, metavar="DIR", help="folder of the job list (one of the user)")
     parser.add_argument("--transfers", type=int, default=TRANSFERS, metavar="N", help="how many run at once (2)")
     arguments = parser.parse_args()
+    threading.Thread(target=_warm_up, name="warm up", daemon=True).start()
     serve(arguments.state, max(arguments.transfers, 1))
+
+
+def _warm_up() -> None:
+    """Import in the meantime what the first search needs, which takes longer than the search."""
+    with suppress(ImportError):  # it will say so itself
+        importlib.import_module("dicombridge.web.catalogue")
+        importlib.import_module("dicombridge.web.retrieving")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 
 from dicombridge.web.servers import Server
 from dicombridge.web.worker.jobs import JobList
+from dicombridge.web.worker.output import hidden
 from dicombridge.web.worker.scheduling import Job
 
 __all__ = ["HANDLERS", "error_of", "resolve"]
@@ -72,7 +73,8 @@ def _doctor(job: Job, _jobs: JobList) -> Result:
         cancel=job.cancel,
         found=lambda finding: job.emit("finding", **finding.to_json()),
     )
-    return dict(diagnosis.to_json())
+    values = dict(diagnosis.to_json())
+    return {**values, "findings": hidden(values["findings"])}
 
 
 def _search(job: Job, _jobs: JobList) -> Result:
@@ -159,7 +161,7 @@ def _retrieve(job: Job, jobs: JobList) -> Result:
         arrived=lambda files: job.files.add(*map(str, files)),
         cancel=job.cancel,
     )
-    return dict(report.to_json())
+    return _told(report)
 
 
 def _store(job: Job, _jobs: JobList) -> Result:
@@ -170,7 +172,7 @@ def _store(job: Job, _jobs: JobList) -> Result:
         resolve(given["server"]),
         given["paths"],
         progress=lambda progress: job.progress.set(progress.to_json()),
-        stored=lambda outcome: job.results.add(outcome.to_json()),
+        stored=lambda outcome: job.results.add({**outcome.to_json(), "reason": hidden(outcome.reason)}),
         check=given["check"],
         study=given["study"] or "",
         ask_first=given["ask_first"],
@@ -178,7 +180,16 @@ def _store(job: Job, _jobs: JobList) -> Result:
         connections=given["connections"],
         cancel=job.cancel,
     )
-    return dict(report.to_json())
+    return _told(report)
+
+
+def _told(report: Any) -> Result:
+    """Return a report without the secrets that reasons may repeat; UIDs and paths stay as they are."""
+    values = dict(report.to_json())
+    for name in ("failed", "unconfirmed", "warnings", "skipped"):
+        if isinstance(values.get(name), dict):
+            values[name] = {key: hidden(reason) for key, reason in values[name].items()}
+    return values
 
 
 def _google(job: Job, _jobs: JobList) -> Result:
