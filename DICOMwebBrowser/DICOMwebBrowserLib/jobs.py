@@ -1,0 +1,354 @@
+"""Transfers: what was asked for, how far it is, and what becomes of it. They outlive the window and the worker."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from DICOMwebBrowserLib.indexing import Indexing
+from DICOMwebBrowserLib.settings import Settings
+from DICOMwebBrowserLib.signals import Signal
+from DICOMwebBrowserLib.worker import Worker
+
+__all__ = ["ENDED", "Group", "Job", "Jobs"]
+
+ENDED = frozenset({"done", "partial", "failed", "cancelled"})
+"""States in which nothing happens any more."""
+
+_ON_THEIR_WAY = frozenset({"waiting", "running", "paused"})
+_numbers = itertools.count(1)
+
+
+@dataclass(eq=False)
+class Group:
+    """Transfers that belong to one wish: what is to be loaded is loaded when all of them have come."""
+
+    action: str
+    jobs: list[Job] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Job:
+    """One transfer.
+
+    Attributes
+    ----------
+    do
+        ``retrieve`` or ``store``.
+    title, server_name
+        For people.
+    arguments
+        Of the request to the worker.
+    state
+        ``waiting``, ``running``, ``paused``, ``indexing``, ``ready`` (to be loaded), ``loading``, or one of
+        :data:`ENDED`.
+    progress, report, error
+        The last of the worker's.
+    kept
+        Its name in the worker's list on disk.
+    """
+
+    do: str
+    title: str
+    server_name: str
+    arguments: dict[str, Any]
+    group: Group
+    state: str = "waiting"
+    progress: dict[str, Any] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, Any] = field(default_factory=dict)
+    results: list[dict[str, Any]] = field(default_factory=list)
+    kept: str = ""
+    note: str = ""
+    sign_in: dict[str, Any] = field(default_factory=dict)
+    number: int = field(default_factory=lambda: next(_numbers))
+    sent: Any = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing happens any more."""
+        return self.state in ENDED
+
+    @property
+    def series(self) -> str:
+        """UID of the series that is retrieved."""
+        return str(self.arguments.get("series") or "")
+
+    @property
+    def directory(self) -> str:
+        """Where the files come to."""
+        return str(self.arguments.get("directory") or "")
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether all that there is came, and was checked."""
+        return self.do == "retrieve" and self.state == "done" and bool(self.report)
+
+
+class Jobs:
+    """The list of transfers.
+
+    Parameters
+    ----------
+    worker, indexing, settings
+        Who does the work, who puts files into the database, where wishes are kept over a restart.
+    load
+        Loads series into the scene; takes their UIDs, returns what to say of it and whether it is an error.
+
+    Attributes
+    ----------
+    added, changed, removed
+        Signals (job).
+    failed
+        Signal (job): it needs a person, e.g. a password.
+    """
+
+    def __init__(
+        self, worker: Worker, indexing: Indexing, settings: Settings, load: Callable[[list[str]], tuple[str, bool]]
+    ) -> None:
+        self._worker, self._indexing, self._settings, self._load = worker, indexing, settings, load
+        self.added, self.changed, self.removed, self.failed = Signal(), Signal(), Signal(), Signal()
+        self.jobs: list[Job] = []
+        worker.restarted.connect(self._resume_all)
+        worker.failed.connect(self._worker_failed)
+
+    @property
+    def running(self) -> list[Job]:
+        """Those that have not ended."""
+        return [job for job in self.jobs if not job.has_ended]
+
+    def retrieve(self, jobs: list[Job]) -> None:
+        """Begin retrieving; the jobs have one group."""
+        for job in jobs:
+            job.group.jobs.append(job)
+            self._add(job)
+        for job in jobs:
+            if not job.has_ended:
+                self._send(job)
+
+    def store(self, job: Job) -> None:
+        """Begin storing."""
+        job.group.jobs.append(job)
+        self._add(job)
+        self._send(job)
+
+    def pause(self, job: Job) -> None:
+        """Pause a transfer."""
+        if job.sent is not None:
+            job.sent.pause()
+
+    def resume(self, job: Job) -> None:
+        """Go on with a paused transfer."""
+        if job.sent is not None:
+            job.sent.resume()
+
+    def cancel(self, job: Job) -> None:
+        """Cancel a transfer; what has come stays, and a retry goes on from there."""
+        if job.sent is not None and not job.sent.ended:
+            job.sent.cancel()
+        elif job.state in _ON_THEIR_WAY:
+            self._set(job, "cancelled")
+            self._group_moved(job.group)
+
+    def retry(self, job: Job, instances: dict[str, Any] | None = None) -> None:
+        """Ask again for what failed or was cancelled; what is there is not fetched again."""
+        if not job.has_ended:
+            return
+        job.error, job.report, job.note, job.progress = {}, {}, "", {}
+        job.arguments.update(instances or {})
+        job.state = "waiting"
+        self._send(job)
+        self.changed.emit(job)
+
+    def remove(self, job: Job) -> None:
+        """Take a transfer that has ended off the list, and forget it for good."""
+        if job.has_ended and job in self.jobs:
+            self.jobs.remove(job)
+            self._forget(job)
+            self.removed.emit(job)
+
+    def remove_ended(self) -> None:
+        """Take all that ended well, or were cancelled, off the list."""
+        for job in [job for job in self.jobs if job.state in ("done", "cancelled")]:
+            self.remove(job)
+
+    def load_unfinished(self) -> None:
+        """Take up what an earlier session of Slicer left unfinished."""
+        self._worker.ask("jobs", {"done": lambda event: self._unfinished(event["result"].get("jobs", []))})
+
+    # ------------------------------------------------------------------ the worker
+
+    def _add(self, job: Job) -> None:
+        self.jobs.append(job)
+        self.added.emit(job)
+
+    def _set(self, job: Job, state: str) -> None:
+        job.state = state
+        if job.has_ended:
+            job.progress["bytes_per_second"] = job.progress["seconds_left"] = None
+        self.changed.emit(job)
+
+    def _send(self, job: Job) -> None:
+        arguments = dict(job.arguments)
+        if job.do == "retrieve":
+            arguments |= {"keep": True, "job": job.kept or None}
+        job.sent = self._worker.ask(
+            job.do,
+            {
+                "kept": lambda event: self._kept(job, event["job"]),
+                "state": lambda event: self._set(job, event["state"]),
+                "progress": lambda event: self._progress(job, event),
+                "files": lambda event: self._indexing.add(event["files"]),
+                "results": lambda event: self._results(job, event["items"]),
+                "told": lambda event: self._told(job, event["text"]),
+                "sign-in": lambda event: self._sign_in(job, event),
+                "done": lambda event: self._done(job, event.get("result") or {}),
+                "failed": lambda event: self._failed(job, event["error"]),
+                "cancelled": lambda event: self._cancelled(job),
+            },
+            **arguments,
+        )
+
+    def _kept(self, job: Job, name: str) -> None:
+        """Remember what the person wants with it; who the patient is, the worker's list and the settings do not say."""
+        job.kept = name
+        wishes = self._settings.value("Wishes", {})
+        wishes[name] = job.group.action
+        self._settings.set_value("Wishes", wishes)
+
+    def _forget(self, job: Job) -> None:
+        if job.kept:
+            wishes = self._settings.value("Wishes", {})
+            if wishes.pop(job.kept, None) is not None:
+                self._settings.set_value("Wishes", wishes)
+            if job.state != "done":
+                self._worker.ask("forget", job=job.kept)
+            job.kept = ""
+
+    def _progress(self, job: Job, event: dict[str, Any]) -> None:
+        job.progress = {key: value for key, value in event.items() if key not in ("event", "id")}
+        if job.state == "waiting":
+            job.state = "running"
+        self.changed.emit(job)
+
+    def _results(self, job: Job, items: list[dict[str, Any]]) -> None:
+        job.results.extend(items)
+        self.changed.emit(job)
+
+    def _told(self, job: Job, text: str) -> None:
+        job.note = text
+        self.changed.emit(job)
+
+    def _sign_in(self, job: Job, event: dict[str, Any]) -> None:
+        job.sign_in = event
+        self.failed.emit(job)
+
+    def _done(self, job: Job, report: dict[str, Any]) -> None:
+        job.report, job.sent, job.sign_in = report, None, {}
+        is_partial = any(report.get(key) for key in ("missing", "failed", "unconfirmed"))
+        if job.do == "store":
+            self._set(job, "partial" if is_partial else "done")
+            return
+        if is_partial:
+            job.note = str(report.get("summary") or "")
+        self._set(job, "indexing")
+        self._indexing.when_done(lambda: self._indexed(job, is_partial))
+
+    def _indexed(self, job: Job, is_partial: bool) -> None:
+        if not is_partial:
+            self._forget_wish(job)
+        wants_load = job.group.action == "load"
+        self._set(job, "ready" if wants_load and not is_partial else "partial" if is_partial else "done")
+        self._group_moved(job.group)
+
+    def _forget_wish(self, job: Job) -> None:
+        wishes = self._settings.value("Wishes", {})
+        if wishes.pop(job.kept, None) is not None:
+            self._settings.set_value("Wishes", wishes)
+
+    def _failed(self, job: Job, error: dict[str, Any]) -> None:
+        job.sent = None
+        if error.get("kind") == "WorkerLost":
+            self._set(job, "waiting")  # sent again when the worker is back
+            return
+        job.error = error
+        self._set(job, "failed")
+        self._group_moved(job.group)
+        self.failed.emit(job)
+
+    def _cancelled(self, job: Job) -> None:
+        job.sent = None
+        self._set(job, "cancelled")
+        self._group_moved(job.group)
+
+    # ------------------------------------------------------------------ after it
+
+    def _group_moved(self, group: Group) -> None:
+        """Load what came, once nothing of the group is on its way: a segmentation wants its images first."""
+        ready = [job for job in group.jobs if job.state == "ready"]
+        if not ready or any(job.state in (*_ON_THEIR_WAY, "indexing") for job in group.jobs):
+            return
+        for job in ready:
+            self._set(job, "loading")
+        said, is_error = self._load([job.series for job in ready if job.series])
+        for job in ready:
+            job.note = said
+            if is_error:
+                job.error = {"kind": "LoadError", "message": said, "details": "", "needs": []}
+            self._set(job, "failed" if is_error else "done")
+
+    def loaded_again(self, job: Job) -> None:
+        """Load what is in the database already."""
+        job.state = "ready"
+        self._group_moved(job.group)
+
+    def _resume_all(self) -> None:
+        for job in self.jobs:
+            if job.state == "waiting" and job.sent is None:
+                self._send(job)
+
+    def _worker_failed(self, message: str, details: str) -> None:
+        for job in self.jobs:
+            if job.state in _ON_THEIR_WAY:
+                job.error = {"kind": "WorkerLost", "message": message, "details": details, "needs": []}
+                self._set(job, "failed")
+
+    def _unfinished(self, entries: list[dict[str, Any]]) -> None:
+        wishes = self._settings.value("Wishes", {})
+        known = {job.kept for job in self.jobs if job.kept}
+        for entry in entries:
+            name = str(entry.get("job") or "")
+            if entry.get("do") != "retrieve" or name in known or entry.get("state") == "running":
+                continue
+            arguments = {key: value for key, value in entry["arguments"].items() if key not in ("keep", "job")}
+            server = arguments.get("server")
+            job = Job(
+                "retrieve",
+                title_of_unfinished(arguments),
+                str(server.get("name") or server.get("url")) if isinstance(server, dict) else str(server),
+                arguments,
+                Group(str(wishes.get(name, "download"))),
+                kept=name,
+            )
+            job.group.jobs.append(job)
+            job.error = entry.get("error") or {}
+            is_interrupted = entry.get("state") == "interrupted"
+            job.state = "waiting" if is_interrupted else str(entry.get("state") or "failed")
+            job.note = _("Begun before Slicer was restarted.")
+            self._add(job)
+            if is_interrupted:
+                self._send(job)
+
+
+def title_of_unfinished(arguments: dict[str, Any]) -> str:
+    """Return a title for what was begun earlier: settings and job list do not say what it was, the database may."""
+    from DICOMwebBrowserLib import local_state
+
+    series = str(arguments.get("series") or "")
+    base = local_state.database()
+    described = str(base.descriptionForSeries(series)) if base and series else ""
+    return described or _("Series ...{end}").format(end=(series or str(arguments.get("study") or ""))[-12:])

@@ -1,0 +1,58 @@
+"""What Slicer's DICOM database has of a series already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slicer.i18n import tr as _
+
+__all__ = ["ABSENT", "HERE", "PART", "database", "explanation", "missing", "of_series", "of_study", "words"]
+
+ABSENT, PART, HERE = "absent", "part", "here"
+
+
+def database() -> Any:
+    """Return the open database of Slicer, None where there is none yet."""
+    import slicer
+
+    found = getattr(slicer, "dicomDatabase", None)
+    return found if found is not None and found.isOpen else None
+
+
+def of_series(series: str, expected: Any) -> str:
+    """Return the state of a series, by its number of instances on the server."""
+    base = database()
+    here = len(base.instancesForSeries(series)) if base else 0
+    return _state(here, expected)
+
+
+def of_study(study: str, expected: Any) -> str:
+    """Return the state of a study, by its number of instances on the server."""
+    base = database()
+    here = sum(len(base.instancesForSeries(series)) for series in base.seriesForStudy(study)) if base else 0
+    return _state(here, expected)
+
+
+def missing(series: str, instances: list[str]) -> list[str]:
+    """Return those instances of a series that are not here."""
+    base = database()
+    here = set(base.instancesForSeries(series)) if base else set()
+    return [uid for uid in instances if uid not in here]
+
+
+def _state(here: int, expected: Any) -> str:
+    if not here:
+        return ABSENT
+    text = str(expected or "")
+    return PART if text.isdigit() and here < int(text) else HERE
+
+
+def words(state: str) -> str:
+    """Return a state as the table shows it."""
+    return {HERE: _("here"), PART: _("partly")}.get(state, "")
+
+
+def explanation(state: str) -> str:
+    """Return what a state means."""
+    whole = {HERE: _("In Slicer's DICOM database"), PART: _("Partly in Slicer's DICOM database")}
+    return whole.get(state, _("On the server only"))

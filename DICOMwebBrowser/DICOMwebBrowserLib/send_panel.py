@@ -1,0 +1,305 @@
+"""Sending: from the scene, from Slicer's database, from files; what became of each object, and again what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from DICOMwebBrowserLib import local_state, sending, toolkit
+from DICOMwebBrowserLib.jobs import Group, Job
+from DICOMwebBrowserLib.message_bar import MessageBar
+from DICOMwebBrowserLib.outcome import Outcome
+from DICOMwebBrowserLib.pacing import Pacer
+from DICOMwebBrowserLib.profile_dialog import PACKAGE, ProfileDialog, is_available
+from DICOMwebBrowserLib.servers import title_of
+from DICOMwebBrowserLib.session import Session
+from DICOMwebBrowserLib.signals import Connections
+
+__all__ = ["SendPanel"]
+
+ITEM_ROLE = qt.Qt.UserRole
+
+
+class SendPanel:
+    """Choose, see what it becomes, send, and see what the server said.
+
+    Parameters
+    ----------
+    begun
+        Called when something is on its way.
+    """
+
+    def __init__(self, session: Session, no_server: Callable[[], Any], begun: Callable[[], Any]) -> None:
+        self.session, self._no_server, self._begun = session, no_server, begun
+        self._pacer, self._connections = Pacer(), Connections()
+        self._exportables: dict[int, list[Any]] = {}
+        self._folders: dict[int, list[str]] = {}
+        self.source = "scene"
+        self._make()
+        self._connections.connect(session.jobs.changed, self._job_changed)
+        self._connections.connect(session.servers.chosen, self._show_server)
+        self._show_server()
+        self.fill()
+
+    def close(self) -> None:
+        """Let go of the session."""
+        self._connections.end()
+        self._pacer.stop()
+
+    # ------------------------------------------------------------------ what is offered
+
+    def choose_source(self, source: str) -> None:
+        """Offer ``scene``, ``database`` or ``files``."""
+        self.source = source
+        for name, button in self.source_buttons.items():
+            button.checked = name == source
+        self.add_files.visible = self.add_folder.visible = source == "files"
+        self.fill()
+
+    def fill(self) -> None:
+        """Offer anew what there is."""
+        self.message.clear()
+        if self.source == "files":
+            if self.tree.objectName != "files":
+                self.tree.clear()
+        else:
+            self.tree.clear()
+            self._exportables.clear()
+            self._pacer.run("fill", self._scene() if self.source == "scene" else self._database())
+        self.tree.objectName = self.source
+        self.tree.setHeaderLabels(
+            {"scene": [_("In the scene"), _("Becomes"), _("Study")]}.get(
+                self.source, [_("Series") if self.source == "database" else _("Files"), "", ""]
+            )
+        )
+        for column in (1, 2):
+            self.tree.setColumnHidden(column, self.source != "scene")
+        self._show_hint()
+
+    def add_paths(self, paths: list[str]) -> None:
+        """Offer files and folders."""
+        for path in paths:
+            item = qt.QTreeWidgetItem([path, "", ""])
+            item.setData(0, ITEM_ROLE, path)
+            item.setCheckState(0, qt.Qt.Checked)
+            self.tree.addTopLevelItem(item)
+        self._show_hint()
+
+    def select_items(self, items: list[int]) -> None:
+        """Check these items of the subject hierarchy, and no others."""
+        self.choose_source("scene")
+        wanted = set(items)
+
+        def check() -> Iterator[None]:
+            while self._pacer.is_running("fill"):
+                yield
+            for index in range(self.tree.topLevelItemCount):
+                row = self.tree.topLevelItem(index)
+                row.setCheckState(0, qt.Qt.Checked if int(row.data(0, ITEM_ROLE)) in wanted else qt.Qt.Unchecked)
+            yield
+
+        self._pacer.run("check", check())
+
+    def _scene(self) -> Iterator[None]:
+        for choice in sending.scene_choices():
+            found = sending.exportables(choice.item)
+            yield
+            row = qt.QTreeWidgetItem([choice.name, found[0].name if found else _("nothing"), choice.study or _("none")])
+            row.setData(0, ITEM_ROLE, choice.item)
+            row.setToolTip(0, choice.what)
+            if found:
+                row.setToolTip(1, found[0].tooltip)
+                row.setCheckState(0, qt.Qt.Unchecked)
+                self._exportables[choice.item] = found
+            else:
+                row.setFlags(qt.Qt.ItemIsSelectable)
+            self.tree.addTopLevelItem(row)
+        self._show_hint()
+
+    def _database(self) -> Iterator[None]:
+        studies: dict[str, Any] = {}
+        for one in sending.database_series():
+            parent = studies.get(one.study)
+            if parent is None:
+                parent = studies[one.study] = qt.QTreeWidgetItem([f"{one.patient}: {one.study_title}", "", ""])
+                parent.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsAutoTristate)
+                parent.setCheckState(0, qt.Qt.Unchecked)
+                self.tree.addTopLevelItem(parent)
+            row = qt.QTreeWidgetItem([one.title, "", ""])
+            row.setData(0, ITEM_ROLE, one.series)
+            row.setCheckState(0, qt.Qt.Unchecked)
+            parent.addChild(row)
+            yield
+        self._show_hint()
+
+    def checked(self) -> list[Any]:
+        """Return what is checked: items of the hierarchy, UIDs of series, or paths."""
+        found = []
+        for index in range(self.tree.topLevelItemCount):
+            row = self.tree.topLevelItem(index)
+            for one in [row.child(child) for child in range(row.childCount())] or [row]:
+                if one.checkState(0) == qt.Qt.Checked and one.data(0, ITEM_ROLE) is not None:
+                    found.append(one.data(0, ITEM_ROLE))
+        return found
+
+    # ------------------------------------------------------------------ sending
+
+    def send(self) -> None:
+        """Send what is checked to the chosen server."""
+        self.message.clear()
+        server = self.session.servers.current
+        if not server:
+            self._no_server()
+            return
+        chosen = self.checked()
+        if not chosen:
+            self.message.show("info", _("Check what is to be sent."))
+            return
+        try:
+            paths, folders = self._paths(chosen)
+        except sending.ExportError as error:
+            self.message.show("error", str(error))
+            return
+        arguments: dict[str, Any] = {"server": server, "paths": paths, "check": bool(self.check_box.checked)}
+        if self.deidentify_box.checked:
+            arguments["deidentify"] = True
+        title = _("To {server}").format(server=title_of(server))
+        job = Job("store", title, title_of(server), arguments, Group("store"))
+        self._folders[job.number] = folders
+        self.outcome.follow(job)
+        self.session.jobs.store(job)
+        self._begun()
+
+    def _paths(self, chosen: list[Any]) -> tuple[list[str], list[str]]:
+        """Return what the worker reads, and the folders that are to be removed when it is sent."""
+        if self.source == "files":
+            return [str(path) for path in chosen], []
+        if self.source == "database":
+            base = local_state.database()
+            return [str(path) for series in chosen for path in base.filesForSeries(series)], []
+        folders: list[str] = []
+        for item in chosen:
+            exportable = self._exportables[int(item)][0]
+            try:
+                folders.append(sending.export(int(item), exportable))
+            except sending.ExportError:
+                for folder in folders:
+                    sending.discard(folder)
+                raise
+        return folders, folders
+
+    def _job_changed(self, job: Job) -> None:
+        if job.do == "store" and job.state in ("done", "cancelled"):
+            for folder in self._folders.pop(job.number, []):
+                sending.discard(folder)
+
+    # ------------------------------------------------------------------ widgets
+
+    def _make(self) -> None:
+        self.widget = qt.QWidget()
+        column = qt.QVBoxLayout(self.widget)
+        toolkit.set_margins(column, 0, 0, 0, 0)
+        self.message = MessageBar()
+        column.addWidget(self._source_row())
+        column.addWidget(self.message.widget)
+        self.hint = toolkit.dimmed(qt.QLabel())
+        self.hint.wordWrap = True
+        column.addWidget(self.hint)
+        self.tree = qt.QTreeWidget()
+        self.tree.columnCount = 3
+        self.tree.accessibleName = _("What can be sent")
+        self.tree.alternatingRowColors = True
+        self.tree.uniformRowHeights = True
+        self.tree.minimumHeight = 16 * toolkit.unit()
+        for index, width in enumerate((26, 22)):
+            self.tree.setColumnWidth(index, width * toolkit.unit())
+        column.addWidget(self.tree, 1)
+        self.check_box = qt.QCheckBox(_("Ask the server afterwards whether it has them"))
+        self.check_box.checked = True
+        row = qt.QHBoxLayout()
+        self.deidentify_box = qt.QCheckBox(_("Remove what says who the patient is"))
+        self.profile_button = toolkit.button(
+            "info", _("What changes..."), _("Show what is changed"), self._show_profile
+        )
+        self.deidentify_box.toggled.connect(self._deidentify_toggled)
+        row.addWidget(self.deidentify_box)
+        row.addWidget(self.profile_button)
+        row.addStretch(1)
+        self.send_button = qt.QPushButton()
+        self.send_button.icon = toolkit.icon("send")
+        self.send_button.clicked.connect(lambda *_args: self.send())
+        column.addWidget(self.check_box)
+        column.addLayout(row)
+        column.addWidget(self.send_button)
+        self.outcome = Outcome(self.session)
+        column.addWidget(self.outcome.widget)
+
+    def _source_row(self) -> Any:
+        place = qt.QWidget()
+        row = qt.QHBoxLayout(place)
+        toolkit.set_margins(row, 0, 0, 0, 0)
+        row.spacing = 2
+        self.source_buttons = {}
+        for name, title in (("scene", _("Scene")), ("database", _("Database")), ("files", _("Files"))):
+            button = self.source_buttons[name] = qt.QPushButton(title)
+            button.checkable = True
+            button.checked = name == self.source
+            button.clicked.connect(lambda *_args, name=name: self.choose_source(name))
+            row.addWidget(button)
+        row.addStretch(1)
+        self.add_files = toolkit.button("add", _("Files..."), _("Add files"), self._choose_files)
+        self.add_folder = toolkit.button("folder", _("Folder..."), _("Add a folder"), self._choose_folder)
+        self.refresh = toolkit.button("retry", "", _("Look again"), self.fill)
+        for button in (self.add_files, self.add_folder, self.refresh):
+            row.addWidget(button)
+        self.add_files.hide()
+        self.add_folder.hide()
+        return place
+
+    def _show_hint(self) -> None:
+        hints = {
+            "scene": _("The scene has nothing to send yet."),
+            "database": _("Slicer's DICOM database is empty."),
+            "files": _("Add files or folders."),
+        }
+        is_empty = not self.tree.topLevelItemCount and not self._pacer.is_running("fill")
+        self.hint.text = hints[self.source]
+        self.hint.visible = is_empty
+
+    def _show_server(self) -> None:
+        server = self.session.servers.current
+        self.send_button.text = _("Send to {server}").format(server=title_of(server)) if server else _("Send")
+
+    def _deidentify_toggled(self, is_on: bool) -> None:
+        """Nothing is installed before somebody wants it, and nothing without being asked."""
+        if is_on and not is_available():
+            self.deidentify_box.checked = False
+            text = _("The profile comes with the package {name}, which is not a part of Slicer.").format(name=PACKAGE)
+            self.message.show("info", text, "", [(_("Install it"), self._install_profile)])
+
+    def _install_profile(self) -> None:
+        import slicer
+
+        slicer.util.pip_install(PACKAGE)
+        self.deidentify_box.checked = is_available()
+
+    def _show_profile(self) -> None:
+        if not is_available():
+            self._deidentify_toggled(True)
+            return
+        self._profile_dialog = ProfileDialog(self.widget.window())
+        self._profile_dialog.show()
+
+    def _choose_files(self) -> None:
+        found = qt.QFileDialog.getOpenFileNames(self.widget, _("Files to send"))
+        # PySide adds the filter that was chosen; PythonQt does not.
+        paths = found[0] if isinstance(found, tuple) and found and isinstance(found[0], list | tuple) else found
+        self.add_paths([str(path) for path in paths or ()])
+
+    def _choose_folder(self) -> None:
+        path = str(qt.QFileDialog.getExistingDirectory(self.widget, _("Folder to send")) or "")
+        if path:
+            self.add_paths([path])

@@ -1,0 +1,329 @@
+"""The dialog in which a server is added or changed, and tested before anybody relies on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from dicombridge.errors import DicomBridgeError
+from dicombridge.web.servers import Server
+from DICOMwebBrowserLib import toolkit
+from DICOMwebBrowserLib.authentication_form import AuthenticationForm
+from DICOMwebBrowserLib.google_picker import GooglePicker
+from DICOMwebBrowserLib.message_bar import MessageBar
+from DICOMwebBrowserLib.servers import from_template, title_of
+from DICOMwebBrowserLib.session import Session
+
+__all__ = ["ServerDialog"]
+
+_MARKS = {True: ("verified", "good"), False: ("warning", "error"), None: ("info", "info")}
+
+
+class ServerDialog:
+    """Add or edit a server.
+
+    Parameters
+    ----------
+    server
+        The server to edit; None for a new one.
+    template
+        Name of the preset to begin with.
+    """
+
+    def __init__(
+        self, session: Session, server: dict[str, Any] | None = None, template: str = "", parent: Any = None
+    ) -> None:
+        self.session, self._before = session, server
+        self._profile: dict[str, Any] = dict((server or {}).get("profile") or {})
+        self._extra = {
+            key: value for key, value in (server or {}).items() if key in ("qido", "wado", "stow", "headers")
+        }
+        self._sent: Any = None
+        self._saved = False
+        self.dialog = qt.QDialog(parent)
+        self.dialog.windowTitle = _("Edit server") if server else _("Add a server")
+        self.dialog.minimumWidth = 62 * toolkit.unit()
+        layout = qt.QVBoxLayout(self.dialog)
+        layout.spacing = 10
+        self._make_form(layout)
+        self._make_findings(layout)
+        self._make_buttons(layout)
+        self._show(server or {})
+        if template:
+            self._choose_template(template)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether a server is being added."""
+        return self._before is None
+
+    def values(self) -> dict[str, Any]:
+        """Return the server as it stands in the dialog, without secrets.
+
+        Raises
+        ------
+        DicomBridgeError
+            It is none yet; the message says why.
+        """
+        url = str(self.url_edit.text).strip()
+        tls = {name: str(edit.text).strip() for name, edit in self.tls_edits.items()}
+        given = {
+            **self._extra,
+            "url": url,
+            "name": str(self.name_edit.text).strip(),
+            "authentication": self.authentication.values(),
+            "tls": {name: value for name, value in tls.items() if value},
+            "profile": self._profile,
+        }
+        made = Server.from_json(given)
+        return made.to_json() if made.name else made.changed(name=_name_from(made)).to_json()
+
+    def test(self) -> None:
+        """Ask the doctor: it finds the address, measures what the server can do, and says so in words."""
+        self.findings.clear()
+        self.message.clear()
+        if self._sent is not None and not self._sent.ended:
+            self._sent.cancel()
+            return
+        try:
+            subject: Any = self.values()
+        except DicomBridgeError as error:
+            subject = str(self.url_edit.text).strip()  # any text that was pasted: the doctor may know what it is
+            if not subject:
+                self.message.show("error", str(error))
+                return
+        self._give_secrets(subject, keep=False)
+        self.findings.show()
+        self._show_testing(True)
+        self._sent = self.session.worker.ask(
+            "doctor",
+            {
+                "finding": self._add_finding,
+                "sign-in": lambda event: self._show_sign_in(event),
+                "done": lambda event: self._diagnosed(event.get("result") or {}),
+                "failed": lambda event: self._failed(event["error"]),
+                "ended": lambda event: self._show_testing(False),
+            },
+            server=subject,
+        )
+
+    def save(self) -> None:
+        """Keep the server and close; say what is missing where it cannot be kept."""
+        try:
+            values = self.values()
+        except DicomBridgeError as error:
+            self.message.show("error", str(error))
+            return
+        self._give_secrets(values, keep=self.authentication.keeps)
+        self.session.servers.put(values, title_of(self._before) if self._before else "")
+        self._saved = True
+        self.dialog.accept()
+
+    def run(self) -> bool:
+        """Show the dialog; return whether a server was kept."""
+        toolkit.run_dialog(self.dialog)
+        self.close()
+        return self._saved
+
+    def close(self) -> None:
+        """Stop what the dialog still asks."""
+        if self._sent is not None and not self._sent.ended:
+            self._sent.cancel()
+
+    # ------------------------------------------------------------------ widgets
+
+    def _make_form(self, layout: Any) -> None:
+        form = qt.QFormLayout()
+        form.fieldGrowthPolicy = qt.QFormLayout.AllNonFixedFieldsGrow
+        form.verticalSpacing = 8
+        self.template_combo = qt.QComboBox()
+        self.template_combo.accessibleName = _("Kind of server")
+        self.template_combo.addItem(_("Any DICOMweb server"), "")
+        for template in self.session.servers.templates:
+            self.template_combo.addItem(template["title"], template["name"])
+        self.template_combo.currentIndexChanged.connect(lambda *_args: self._template_chosen())
+        self.template_combo.visible = self.is_new
+        if self.is_new:
+            form.addRow(_("Kind"), self.template_combo)
+        self.google = GooglePicker(self.session, self._google_chosen)
+        form.addRow(self.google.widget)
+        self.url_edit = self._edit(_("Paste an address from anywhere, or a folder"), _("Address"))
+        self.url_edit.textEdited.connect(lambda *_args: self._address_edited())
+        self.url_edit.addAction(toolkit.icon("folder"), qt.QLineEdit.TrailingPosition).triggered.connect(
+            lambda *_args: self._choose_folder()
+        )
+        form.addRow(_("Address"), self.url_edit)
+        self.name_edit = self._edit(_("as the address"), _("Name"))
+        form.addRow(_("Name"), self.name_edit)
+        self.authentication = AuthenticationForm(form)
+        layout.addLayout(form)
+        self.tls_box = qt.QGroupBox(_("Certificates (TLS)"))
+        self.tls_box.checkable = True
+        self.tls_box.checked = False
+        tls = qt.QFormLayout(self.tls_box)
+        self.tls_edits = {}
+        inner = qt.QWidget()
+        rows = qt.QFormLayout(inner)
+        toolkit.set_margins(rows, 0, 0, 0, 0)
+        for name, label, tip in (
+            ("ca_bundle", _("Trusted authorities"), _("File with the certificates to trust instead of the usual ones")),
+            ("certificate", _("Own certificate"), _("File with the certificate that says who you are")),
+            ("key", _("Key of it"), _("File with its key, where that is another one")),
+        ):
+            self.tls_edits[name] = edit = self._edit("", label)
+            edit.toolTip = tip
+            edit.addAction(toolkit.icon("folder"), qt.QLineEdit.TrailingPosition).triggered.connect(
+                lambda *_args, edit=edit: _choose_file(edit)
+            )
+            rows.addRow(label, edit)
+        tls.addRow(inner)
+        inner.visible = False
+        self.tls_box.toggled.connect(lambda shown: setattr(inner, "visible", shown))
+        layout.addWidget(self.tls_box)
+
+    def _make_findings(self, layout: Any) -> None:
+        self.message = MessageBar()
+        layout.addWidget(self.message.widget)
+        self.findings = qt.QTreeWidget()
+        self.findings.accessibleName = _("What the test found")
+        self.findings.columnCount = 1
+        self.findings.headerHidden = True
+        self.findings.rootIsDecorated = False
+        self.findings.wordWrap = True
+        self.findings.minimumHeight = 20 * toolkit.unit()
+        self.findings.hide()
+        layout.addWidget(self.findings, 1)
+
+    def _make_buttons(self, layout: Any) -> None:
+        row = qt.QHBoxLayout()
+        self.test_button = qt.QPushButton(_("Test connection"))
+        self.test_button.autoDefault = False
+        self.test_button.clicked.connect(lambda *_args: self.test())
+        self.save_button = qt.QPushButton(_("Save"))
+        self.save_button.default = True
+        self.save_button.clicked.connect(lambda *_args: self.save())
+        cancel = qt.QPushButton(_("Cancel"))
+        cancel.autoDefault = False
+        cancel.clicked.connect(lambda *_args: self.dialog.reject())
+        row.addWidget(self.test_button)
+        row.addStretch(1)
+        row.addWidget(cancel)
+        row.addWidget(self.save_button)
+        layout.addLayout(row)
+
+    def _edit(self, placeholder: str, name: str) -> Any:
+        edit = qt.QLineEdit()
+        edit.placeholderText = placeholder
+        edit.accessibleName = name
+        return edit
+
+    def _show(self, server: dict[str, Any]) -> None:
+        self.url_edit.text = str(server.get("url") or "")
+        self.name_edit.text = str(server.get("name") or "")
+        self.authentication.show(dict(server.get("authentication") or {"kind": "none"}))
+        tls = server.get("tls") or {}
+        for name, edit in self.tls_edits.items():
+            edit.text = str(tls.get(name) or "")
+        self.tls_box.checked = bool(tls)
+        self.google.widget.hide()
+
+    # ------------------------------------------------------------------ presets
+
+    def _choose_template(self, name: str) -> None:
+        names = ["", *(template["name"] for template in self.session.servers.templates)]
+        self.template_combo.currentIndex = names.index(name) if name in names else 0
+
+    def _template_chosen(self) -> None:
+        name = self.template_combo.itemData(self.template_combo.currentIndex)
+        template = next((one for one in self.session.servers.templates if one["name"] == name), None)
+        self.google.widget.visible = name == "google"
+        if template is None:
+            return
+        if name == "google":
+            self.google.begin()
+        words = {word: usual or word.upper() for word, usual in (template.get("words") or {}).items()}
+        server = from_template(template, words)
+        self._profile = dict(server.get("profile") or {})
+        if name == "local":
+            server["url"] = server["name"] = ""
+        self._show(server)
+        self.google.widget.visible = name == "google"
+        self.url_edit.setFocus()
+
+    def _google_chosen(self, words: dict[str, str]) -> None:
+        template = next(one for one in self.session.servers.templates if one["name"] == "google")
+        self.url_edit.text = from_template(template, words)["url"]
+        self.name_edit.text = words.get("store", "")
+
+    def _address_edited(self) -> None:
+        self._profile = {}  # that of another server
+
+    def _choose_folder(self) -> None:
+        path = str(qt.QFileDialog.getExistingDirectory(self.dialog, _("Choose a folder"), self.url_edit.text) or "")
+        if path:
+            self.url_edit.text = path
+            self._address_edited()
+
+    # ------------------------------------------------------------------ the test
+
+    def _give_secrets(self, server: Any, keep: bool) -> None:
+        for field, value in self.authentication.secrets().items():
+            self.session.give_secret(server, field, value, keep)
+
+    def _show_testing(self, is_testing: bool) -> None:
+        self.test_button.text = _("Stop the test") if is_testing else _("Test connection")
+
+    def _add_finding(self, event: dict[str, Any]) -> None:
+        name, kind = _MARKS[event.get("ok")]
+        row = qt.QTreeWidgetItem([str(event.get("text") or event.get("what") or "")])
+        row.setIcon(0, toolkit.icon(name, 14, toolkit.accent(kind)))
+        row.setToolTip(0, row.text(0))
+        self.findings.addTopLevelItem(row)
+        self.findings.scrollToItem(row)
+
+    def _diagnosed(self, result: dict[str, Any]) -> None:
+        """Take over what the doctor found out: the right address, the way in, and what the server can do."""
+        server = result.get("server") or {}
+        if not server:
+            return
+        typed = self.authentication.secrets()
+        self._profile = dict(server.get("profile") or {})
+        self.url_edit.text = str(server.get("url") or self.url_edit.text)
+        found = server.get("authentication") or {"kind": "none"}
+        if found.get("kind", "none") != self.authentication.kind:
+            self.authentication.show(found)
+            for name, value in typed.items():
+                if name in self.authentication.secret_edits:
+                    self.authentication.secret_edits[name].text = value
+
+    def _show_sign_in(self, event: dict[str, Any]) -> None:
+        url, code = str(event.get("url") or ""), str(event.get("code") or "")
+        self.message.show(
+            "info",
+            _("Sign in at {url} with the code {code}").format(url=url, code=code),
+            "",
+            [(_("Open the browser"), lambda: qt.QDesktopServices.openUrl(qt.QUrl(url)))],
+        )
+
+    def _failed(self, error: dict[str, Any]) -> None:
+        self.message.show("error", str(error.get("message") or ""), str(error.get("details") or ""))
+        for name in error.get("needs") or []:
+            if name in self.authentication.secret_edits:
+                self.authentication.secret_edits[name].setFocus()
+
+
+def _name_from(server: Server) -> str:
+    """Return a name for a server that was given none: its host, or its folder."""
+    if server.path is not None:
+        return server.path.name or str(server.path)
+    return next(iter(server.origins)).host
+
+
+def _choose_file(edit: Any) -> None:
+    found = qt.QFileDialog.getOpenFileName(None, _("Choose a file"), edit.text)
+    path: Callable[..., Any] | Any = found[0] if isinstance(found, tuple | list) else found
+    if path:
+        edit.text = str(path)

@@ -1,0 +1,86 @@
+"""All that outlives the window: one session for each run of Slicer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+
+from DICOMwebBrowserLib.indexing import Indexing
+from DICOMwebBrowserLib.jobs import Jobs
+from DICOMwebBrowserLib.loading import load
+from DICOMwebBrowserLib.query import Query
+from DICOMwebBrowserLib.results import Results
+from DICOMwebBrowserLib.retrieving import Retrieving
+from DICOMwebBrowserLib.servers import Servers
+from DICOMwebBrowserLib.settings import Settings
+from DICOMwebBrowserLib.signals import Signal
+from DICOMwebBrowserLib.worker import Worker
+
+__all__ = ["Session", "close", "current"]
+
+
+class Session:
+    """The worker, the servers, the search and the transfers.
+
+    Parameters
+    ----------
+    worker
+        For tests; by default the worker of :mod:`dicombridge.web`.
+
+    Attributes
+    ----------
+    notice
+        Signal (kind, text, details): to be told to a person, once.
+    state
+        What a window leaves for the next one: the texts in its fields, what was open.
+    """
+
+    def __init__(self, worker: Worker | None = None) -> None:
+        self.settings = Settings()
+        self.worker = worker or Worker()
+        self.servers = Servers(self.settings, self.worker)
+        self.results = Results()
+        self.query = Query(self.worker, self.results)
+        self.indexing = Indexing()
+        self.jobs = Jobs(self.worker, self.indexing, self.settings, load)
+        self.retrieving = Retrieving(self.worker, self.query, self.jobs)
+        self.notice = Signal()
+        self.state: dict[str, Any] = {}
+        self.worker.died.connect(lambda text: self.notice.emit("warning", text, self.worker.log))
+        self.worker.failed.connect(lambda text, details: self.notice.emit("error", text, details))
+
+    @property
+    def has_unfinished(self) -> bool:
+        """Whether an earlier session may have left transfers unfinished; costs no process."""
+        return bool(self.settings.value("Wishes", {}))
+
+    def give_secret(self, server: dict[str, Any], field: str, value: str | None, keep: bool = False) -> None:
+        """Hand a secret to the worker, which alone has it; ``keep``: and the keychain."""
+        self.worker.ask("secret", server=server, field=field, value=value, keep=keep)
+
+    def close(self) -> None:
+        """End the worker; transfers are resumed by the next session."""
+        self.worker.close()
+
+
+_session: Session | None = None
+
+
+def current() -> Session:
+    """Return the session of this Slicer; the first call begins it."""
+    global _session
+    if _session is None:
+        _session = Session()
+        application = qt.QCoreApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(close)
+    return _session
+
+
+def close() -> None:
+    """End the session."""
+    global _session
+    if _session is not None:
+        _session.close()
+        _session = None

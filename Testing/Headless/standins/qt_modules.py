@@ -1,0 +1,194 @@
+"""``qt`` and ``ctk`` as PythonQt shows them, on PySide6: what a window of ours needs of them, and no more.
+
+In PythonQt properties are values and not methods; PySide6 can do the same for chosen modules (its ``true_property``
+feature). Code that sticks to that, to plain enumerations and to ``.connect`` runs on both.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
+from shibokensupport import feature
+
+_TRUE_PROPERTY = 0x02
+
+if sys.version_info < (3, 12):
+    # Each time that such a property is set, PySide 6.12 gives away a reference of None that it does not have; from
+    # Python 3.12 on None is not counted. So None gets more references than anybody can give away.
+    ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
+
+
+def as_pythonqt(names: Iterable[str]) -> None:
+    """Let modules, which need not be imported yet, see properties as values."""
+    for name in names:
+        feature.set_selection(_TRUE_PROPERTY, name)
+
+
+as_pythonqt([__name__])
+
+
+class ctkCollapsibleButton(QtWidgets.QWidget):
+    """A heading that hides and shows what is below it."""
+
+    toggled = QtCore.Signal(bool)
+    contentsCollapsed = QtCore.Signal(bool)
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._text, self._collapsed = "", False
+        self.focusPolicy = QtCore.Qt.StrongFocus
+        self._place()
+
+    def _get_text(self) -> str:
+        return self._text
+
+    def _set_text(self, text: str) -> None:
+        self._text = text
+        self.accessibleName = text
+        self.update()
+
+    def _get_collapsed(self) -> bool:
+        return self._collapsed
+
+    def _set_collapsed(self, collapsed: bool) -> None:
+        self._collapsed = bool(collapsed)
+        self._place()
+        for child in self.children():
+            if isinstance(child, QtWidgets.QWidget):
+                child.visible = not self._collapsed
+        self.contentsCollapsed.emit(self._collapsed)
+
+    text = QtCore.Property(str, _get_text, _set_text)
+    collapsed = QtCore.Property(bool, _get_collapsed, _set_collapsed)
+
+    @property
+    def _heading(self) -> int:
+        return self.fontMetrics().height() + 8
+
+    def _place(self) -> None:
+        self.setContentsMargins(0, self._heading, 0, 0)
+        if self._collapsed:
+            self.setFixedHeight(self._heading)
+        else:
+            self.minimumHeight, self.maximumHeight = 0, 16777215
+
+    def childEvent(self, event: Any) -> None:
+        super().childEvent(event)
+        if event.added() and isinstance(event.child(), QtWidgets.QWidget) and self._collapsed:
+            event.child().visible = False
+
+    def mousePressEvent(self, event: Any) -> None:
+        if event.position().y() <= self._heading:
+            self._set_collapsed(not self._collapsed)
+
+    def keyPressEvent(self, event: Any) -> None:
+        if event.key() in (QtCore.Qt.Key_Space, QtCore.Qt.Key_Return):
+            self._set_collapsed(not self._collapsed)
+        else:
+            super().keyPressEvent(event)
+
+    def paintEvent(self, event: Any) -> None:
+        painter = QtGui.QPainter(self)
+        option = QtWidgets.QStyleOptionButton()
+        option.initFrom(self)
+        option.rect = QtCore.QRect(0, 0, self.width, self._heading)
+        option.state |= QtWidgets.QStyle.State_On if not self._collapsed else QtWidgets.QStyle.State_Raised
+        self.style().drawPrimitive(QtWidgets.QStyle.PE_PanelButtonTool, option, painter, self)
+        arrow = QtWidgets.QStyleOption()
+        arrow.initFrom(self)
+        arrow.rect = QtCore.QRect(6, self._heading // 2 - 5, 10, 10)
+        kind = QtWidgets.QStyle.PE_IndicatorArrowRight if self._collapsed else QtWidgets.QStyle.PE_IndicatorArrowDown
+        self.style().drawPrimitive(kind, arrow, painter, self)
+        painter.drawText(option.rect.adjusted(24, 0, 0, 0), QtCore.Qt.AlignVCenter, self._text)
+        painter.end()
+
+
+class ctkDICOMIndexer(QtCore.QObject):
+    """Indexes in a thread of its own, as CTK's does, and says when it is through."""
+
+    indexingComplete = QtCore.Signal(int, int, int, int)
+    progress = QtCore.Signal(int)
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self.backgroundImportEnabled = False
+        self._database: Any = None
+        self.batches: list[int] = []
+
+    def setDatabase(self, database: Any) -> None:
+        self._database = database
+
+    def addListOfFiles(self, files: Any, copy: bool = False) -> None:
+        if copy:
+            raise AssertionError("a second copy of every file")
+        if not self.backgroundImportEnabled:
+            raise AssertionError("this would wait")
+        self.batches.append(len(files))
+        threading.Thread(target=self._work, args=(self._database, list(files))).start()
+
+    def _work(self, database: Any, files: list[str]) -> None:
+        try:
+            database._add(files)
+        finally:
+            self.indexingComplete.emit(0, 0, 0, len(files))
+
+
+class QtModule(ModuleType):
+    """``qt``: all of Qt's classes in one module."""
+
+    def __getattr__(self, name: str) -> Any:
+        for module in (QtCore, QtGui, QtWidgets):
+            if hasattr(module, name):
+                return getattr(module, name)
+        raise AttributeError(f"module 'qt' has no attribute {name!r}")
+
+    def SIGNAL(self, text: str) -> str:
+        return f"2{text}"
+
+
+def load_ui(path: str) -> Any:
+    """``slicer.util.loadUI``."""
+    loader = QtUiTools.QUiLoader()
+    loader.registerCustomWidget(ctkCollapsibleButton)
+    widget = loader.load(str(path))
+    if widget is None:
+        raise RuntimeError(f"{path} cannot be read")
+    return widget
+
+
+class ChildWidgets:
+    """``slicer.util.childWidgetVariables``: every named widget below one, as an attribute."""
+
+    def __init__(self, root: Any) -> None:
+        for child in [root, *root.findChildren(QtCore.QObject)]:
+            name = child.objectName
+            if name and not name.startswith("qt_"):
+                setattr(self, name, child)
+
+
+def application() -> Any:
+    """Return the one QApplication of the tests."""
+    found = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
+    found.organizationName, found.applicationName = "NA-MIC", "Slicer"
+    return found
+
+
+def install(monkeypatch: Any, folder: Path) -> None:
+    """Make ``qt`` and ``ctk`` importable, and let the modules of a folder see them as PythonQt shows them."""
+    application()
+    ctk = ModuleType("ctk")
+    ctk.ctkCollapsibleButton, ctk.ctkDICOMIndexer = ctkCollapsibleButton, ctkDICOMIndexer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "qt", QtModule("qt"))
+    monkeypatch.setitem(sys.modules, "ctk", ctk)
+    names = [path.relative_to(folder).with_suffix("").as_posix().replace("/", ".") for path in folder.rglob("*.py")]
+    as_pythonqt(name.removesuffix(".__init__") for name in names)
