@@ -18,6 +18,7 @@ import bench_parametric_map
 import bench_report
 import bench_segmentation
 import bench_slide
+import bench_store
 import bench_structure_set
 import bench_structure_set_export
 
@@ -30,6 +31,7 @@ BENCHES = {
     "report": bench_report,
     "slide": bench_slide,
     "annotations": bench_annotations,
+    "store": bench_store,
     "database": bench_database,
 }
 

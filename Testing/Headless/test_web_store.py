@@ -371,6 +371,21 @@ def test_a_server_that_goes_away(stow: StowServer, series: list[Path]) -> None:
     assert set(sent(stow)) == {f"1.2.3.4.{number}" for number in range(30)}
 
 
+def test_a_server_that_goes_away_between_halves(stow: StowServer, series: list[Path]) -> None:
+    """What the answers before said stays said."""
+
+    def answer(request: Request) -> Reply:
+        if len(stow.requests) < 3:
+            return stow.store(request) if len(request.uids) < 10 else Reply(400, b"")
+        return Reply(403, b"")
+
+    stow.answer = answer
+    report = store(stow.server, series[:10], connections=1)
+    assert sorted(report.stored) == [f"1.2.3.4.{number}" for number in range(5)]
+    assert sorted(report.failed) == [f"1.2.3.4.{number}" for number in range(5, 10)]
+    assert all("not allowed" in reason for reason in report.failed.values())
+
+
 # --- Cancel and pause ------------------------------------------------------------------------------------------------
 
 

@@ -317,9 +317,9 @@ def test_dcm4chee_says_why_in_a_header(stow: StowServer, files: list[Path], text
 
 
 def test_dcm4chee_error_comment(stow: StowServer, files: list[Path]) -> None:
-    failed = item(A, _00081197=("US", [0xC409]), _00000902=("LO", ["Conflicting PID"]))
+    failed = item(A, _00081197=("US", [0xA778]), _00000902=("LO", ["Conflicting PID"]))
     stow.answer = lambda request: Reply(409, {"00081198": {"vr": "SQ", "Value": [failed]}})
-    assert stored(stow, files[:1]).failed[A].endswith("with the same SOP Instance UID (C409): Conflicting PID.")
+    assert stored(stow, files[:1]).failed[A].endswith("that of the study on the server (A778): Conflicting PID.")
 
 
 @pytest.mark.parametrize("status", [409, 413, 415, 422])

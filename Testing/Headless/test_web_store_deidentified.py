@@ -206,14 +206,16 @@ def test_what_failed_is_sent_again_with_the_same_uids(stow: StowServer, tmp_path
 
 def test_objects_of_all_kinds(data: Path, tmp_path: Path) -> None:
     """Everything is de-identified, or not sent and the reason told; no name survives."""
-    folders = [folder for folder in sorted(data.iterdir()) if folder.name not in ("pet", "images", "rt")]
-    folders += sorted((data / "rt").glob("p*"))
-    report = store(tmp_path / "out", folders, deidentify=True)
+    by_folder: dict[Path, list[Path]] = {}
+    for path in sorted(data.rglob("*.dcm")):
+        by_folder.setdefault(path.parent, []).append(path)
+    paths = [path for files in by_folder.values() for path in files[:2] if path.stat().st_size < 1 << 20]
+    report = store(tmp_path / "out", paths, deidentify=True)
     reasons = ("Burned In", "same SOP Instance UID", "not a valid transfer syntax", "not a Study Instance UID")
     assert [words for words in report.failed.values() if not any(reason in words for reason in reasons)] == []
-    assert len(report.stored) > 100
+    assert len(report.stored) > 50
     named = set()
-    for path in (path for folder in folders for path in folder.rglob("*.dcm")):
+    for path in paths:
         dataset = pydicom.dcmread(path, force=True, specific_tags=["PatientName", "PatientID"])
         named |= {str(dataset.get(keyword) or "") for keyword in ("PatientName", "PatientID")}
     for path in (tmp_path / "out").rglob("*.dcm"):
@@ -225,9 +227,9 @@ def test_objects_of_all_kinds(data: Path, tmp_path: Path) -> None:
 def test_without_the_package_the_message_is_clear(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['dicomanonymizer'] = None\n"
-        "from dicombridge.web import store\n"
+        "from pathlib import Path\nfrom dicombridge.web import store\n"
         "from dicombridge.errors import UnsupportedError\n"
-        f"try: store({str(tmp_path / 'out')!r}, {str(tmp_path)!r}, deidentify=True)\n"
+        f"try: store(Path({str(tmp_path / 'out')!r}), {str(tmp_path)!r}, deidentify=True)\n"
         "except UnsupportedError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

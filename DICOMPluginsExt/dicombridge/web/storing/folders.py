@@ -7,10 +7,11 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from dicombridge.errors import DicomBridgeError, UnsupportedError
+from dicombridge.web import local
 from dicombridge.web.addresses import check_uid
 from dicombridge.web.cancelling import Cancel
 from dicombridge.web.servers import Server
@@ -54,25 +55,34 @@ def store_in_folder(
     root = server.path
     if root is None or root.is_file():
         raise UnsupportedError(f"{server}: objects can be stored in a folder, and not in a file.")
-    for item in items:
-        try:
-            state, reason = _stored(root, item, cancel, sent)
-        except OSError as error:
-            state, reason = "failed", f"It could not be copied: {error.strerror or error}."
-            if error.errno == errno.ENOSPC:
-                reason = "The disk is full."
-        except DicomBridgeError as error:
-            if cancel.cancelled:
-                raise
-            state, reason = "failed", str(error)
-        yield Outcome(item.uid, item.source, state, reason)
+    with ExitStack() as stack:
+        archive = stack.enter_context(local.open(server, cancel)) if root.is_dir() else None
+        for item in items:
+            known = archive.database.fileForInstance(item.uid) if archive else ""
+            yield _outcome(root, item, known, cancel, sent)
 
 
-def _stored(root: Path, item: Item, cancel: Cancel, sent: Callable[[int], object]) -> tuple[str, str]:
-    """Copy one file; return its state and the reason."""
+def _outcome(root: Path, item: Item, known: str, cancel: Cancel, sent: Callable[[int], object]) -> Outcome:
+    try:
+        state, reason = _stored(root, item, known, cancel, sent)
+    except OSError as error:
+        state, reason = "failed", f"It could not be copied: {error.strerror or error}."
+        if error.errno == errno.ENOSPC:
+            reason = "The disk is full."
+    except DicomBridgeError as error:
+        if cancel.cancelled:
+            raise
+        state, reason = "failed", str(error)
+    return Outcome(item.uid, item.source, state, reason)
+
+
+def _stored(root: Path, item: Item, known: str, cancel: Cancel, sent: Callable[[int], object]) -> tuple[str, str]:
+    """Copy one file, unless the folder has the instance, under whatever name; return its state and the reason."""
     names = (item.study, item.series, item.uid)
     what = ("Study Instance UID", "Series Instance UID", "SOP Instance UID")
     study, series, instance = (check_uid(uid, name) for uid, name in zip(names, what, strict=True))
+    if known and Path(known).is_file():
+        return _compared(item, Path(known))
     folder = root
     for name in ("", study, series):
         folder = folder / name
@@ -81,8 +91,7 @@ def _stored(root: Path, item: Item, cancel: Cancel, sent: Callable[[int], object
         folder.mkdir(parents=not name, exist_ok=True)
     target = folder / f"{instance}.dcm"
     if target.is_symlink() or target.exists():
-        same = not target.is_symlink() and _digest(_file_pieces(target)) == _digest(_pieces(item))
-        return ("duplicate", "It is there already.") if same else ("failed", _OTHER)
+        return _compared(item, target)
     part = folder / f".{secrets.token_hex(8)}.part"
     try:
         written = _copied(item, part, cancel, sent)
@@ -91,6 +100,12 @@ def _stored(root: Path, item: Item, cancel: Cancel, sent: Callable[[int], object
         return ("stored", item.notes) if _named(part, target) else ("failed", _OTHER)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _compared(item: Item, there: Path) -> tuple[str, str]:
+    if not there.is_symlink() and _digest(_file_pieces(there)) == _digest(_pieces(item)):
+        return "duplicate", "It is there already."
+    return "failed", _OTHER
 
 
 def _copied(item: Item, part: Path, cancel: Cancel, sent: Callable[[int], object]) -> str:

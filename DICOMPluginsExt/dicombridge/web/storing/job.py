@@ -33,6 +33,7 @@ _TICK = 0.1  # seconds between progress reports
 _SPEED_OVER = 3.0  # seconds
 
 Progress = Callable[[TransferProgress], object]
+_Running = dict["Future[tuple[list[Outcome], WebError | CancelledError | None]]", list[Item]]
 
 
 def store(
@@ -59,7 +60,8 @@ def store(
     Parameters
     ----------
     server
-        A server, the name of a saved one, or a folder.
+        A server, what :func:`dicombridge.web.server` takes (a saved name, an address), or a folder as a path, which may
+        be a new one.
     what
         A path, a folder (with all below it), a pydicom dataset, an MRML node, or several of these. Nodes in a list of
         their own are exported together.
@@ -122,7 +124,7 @@ def store(
 def _server(server: Server | str | Path) -> Server:
     if isinstance(server, Server):
         return server
-    if isinstance(server, Path) or "/" in server or Path(server).exists():
+    if isinstance(server, Path):
         return Server(str(server))
     from dicombridge.web.saved import server as saved
 
@@ -238,7 +240,7 @@ class _Job:
         items = self._wanted(items)
         if self._options["ask_first"]:
             items = self._not_there(connection, items)
-        running: dict[Future[list[Outcome]], list[Item]] = {}
+        running: _Running = {}
         with ThreadPoolExecutor(max(1, number), "store") as pool:
             try:
                 for batch in self._batches(items):
@@ -258,26 +260,26 @@ class _Job:
                 raise
         self._meter.tell(self._supply.sources, last=True)
 
-    def _collect(self, running: dict[Future[list[Outcome]], list[Item]]) -> None:
+    def _collect(self, running: _Running) -> None:
         """Wait until a batch is done, or a moment, and tell how far it is."""
         done, _ = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED)
         for future in done:
             batch = running.pop(future)
-            try:
-                outcomes = future.result()
-            except WebError as error:
-                self._stop = error
-                self._give_up(batch)
-                continue
+            outcomes, error = future.result()
             for outcome in outcomes:
                 self._add(outcome)
+            if isinstance(error, CancelledError):
+                raise error
+            if error is not None:
+                self._stop = error
+                self._give_up([item for item in batch if item.uid in self._items])
         self._meter.tell(self._supply.sources)
 
-    def _collect_finished(self, running: dict[Future[list[Outcome]], list[Item]]) -> None:
+    def _collect_finished(self, running: _Running) -> None:
         """Add what batches that were under way when everything ended had come to."""
         for future in running:
             if not future.cancelled() and future.exception() is None:
-                for outcome in future.result():
+                for outcome in future.result()[0]:
                     self._add(outcome)
 
     def _give_up(self, items: Sequence[Item]) -> None:
@@ -370,7 +372,7 @@ class _Job:
         self._report.bytes = self._meter.bytes
         self._report.keep(self._left.values(), self._again)
         self._report = StoreReport()  # the caller's should not be kept by what it keeps
-        if not self._left and self._supply.is_empty:
+        if not self._left and not self._cancel.cancelled and self._supply.is_empty:
             self._supply.folder.remove()
 
     def _again(self, before: StoreReport, items: Sequence[Item], **changes: Any) -> StoreReport:

@@ -49,13 +49,21 @@ _FAILURES = {
     0x0212: Reason(FAILED, "the server did not understand the message"),
     0x0213: Reason(BUSY, "the server has not enough resources at the moment"),
     0xA700: Reason(FAILED, "the server is out of resources, e.g. its disk is full"),
+    # The next ones are those of dcm4chee.
+    0xA770: Reason(DUPLICATE, "the rejection note is there already"),
+    0xA771: Reason(FAILED, "the object was rejected on the server before"),
+    0xA772: Reason(FAILED, "it rejects an instance that the server does not have"),
+    0xA773: Reason(FAILED, "it rejects an instance of another SOP class than the server has"),
+    0xA774: Reason(FAILED, "it rejects an instance that is rejected already"),
+    0xA777: Reason(FAILED, "the server wants a Patient ID, and there is none"),
+    0xA778: Reason(FAILED, "its Patient ID conflicts with that of the study on the server"),
+    0xA779: Reason(FAILED, "its patient's attributes conflict with those on the server"),
     0xA900: Reason(FAILED, "the object does not conform to its SOP class"),
     0xA901: Reason(FAILED, "it belongs to another study than the one it was sent to"),
     0xB00E: Reason(DUPLICATE, "it is there already"),  # 45070, Azure
     0xB00F: Reason(BUSY, "the server is storing the same instance for somebody else at the moment"),  # 45071, Azure
     0xC000: Reason(FAILED, "the server cannot understand it, e.g. because mandatory attributes are missing"),
     0xC122: Reason(FAILED, "the server does not take objects of its transfer syntax"),
-    0xC409: Reason(CONFLICT, "the server has another object with the same SOP Instance UID"),  # dcm4chee
 }
 _FAILURE_RANGES = {
     0xA7: Reason(FAILED, "the server is out of resources"),
@@ -74,9 +82,10 @@ _WARNINGS = {
 
 # What servers say in texts beside a code that says nothing. The first that is found counts.
 _TEXTS = (
-    (re.compile(r"checksum|different (bytes|content)|conflicting", re.IGNORECASE), CONFLICT),
+    (re.compile(r"checksum|different (bytes|content)", re.IGNORECASE), CONFLICT),
     (re.compile(r"ignore received instance|already (exist|stor|present)", re.IGNORECASE), DUPLICATE),
 )
+_SAYS_NOTHING = (None, 0x0110)
 _OTHER_OBJECT = "the server has another object with the same SOP Instance UID"
 
 _HTTP = {
@@ -124,7 +133,7 @@ def reason_of(code: int | None, detail: str = "") -> Reason:
     else:
         found = _FAILURES.get(code) or _of_range(code) or Reason(FAILED, "the server gives a code that is not known")
     for pattern, kind in _TEXTS:
-        if found.kind == FAILED and pattern.search(detail):
+        if code in _SAYS_NOTHING and found.kind == FAILED and pattern.search(detail):
             found = Reason(kind, _OTHER_OBJECT if kind == CONFLICT else "it is there already")
     return Reason(found.kind, _sentence(found.words, "" if code is None else f"{code:04X}", detail))
 

@@ -6,7 +6,14 @@ import threading
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
-from dicombridge.errors import DamagedAnswerError, RefusedError, UnreachableError, UnreadableError
+from dicombridge.errors import (
+    CancelledError,
+    DamagedAnswerError,
+    RefusedError,
+    UnreachableError,
+    UnreadableError,
+    WebError,
+)
 from dicombridge.web.addresses import check_uid, joined
 from dicombridge.web.connection import Connection
 from dicombridge.web.retrying import retry_after
@@ -65,21 +72,25 @@ class Sender:
         self._is_there = is_there
         self._answered = threading.Event()
 
-    def send(self, items: Sequence[Item]) -> list[Outcome]:
+    def send(self, items: Sequence[Item]) -> tuple[list[Outcome], WebError | CancelledError | None]:
         """Send a batch.
 
         Returns
         -------
         list of Outcome
-            One for each item.
-
-        Raises
-        ------
-        UnreachableError, AuthenticationError, RefusedError, CancelledError
-            Nothing could be sent, and what comes next cannot either.
+            One for each item, or for those before the error.
+        WebError or CancelledError
+            Why nothing more can be sent; None where all went its way.
         """
-        waiting = [(list(items), 0)]
         outcomes: list[Outcome] = []
+        try:
+            self._send(items, outcomes)
+        except (WebError, CancelledError) as error:
+            return outcomes, error
+        return outcomes, None
+
+    def _send(self, items: Sequence[Item], outcomes: list[Outcome]) -> None:
+        waiting = [(list(items), 0)]
         while waiting:
             batch, tries = waiting.pop(0)
             self._cancel.check()
@@ -101,7 +112,6 @@ class Sender:
                 waiting.append((busy, tries + 1))
             else:
                 outcomes += [failure(item, answer.failed[item.uid].words) for item in busy]
-        return outcomes
 
     # --- Requests ------------------------------------------------------------------------------------------------
 
@@ -110,7 +120,6 @@ class Sender:
         retries, number = self._connection.retries, 0
         while True:
             body = Body(items, self._sent, self._cancel_only)
-            refused: RefusedError | None = None
             try:
                 with self._connection.exchange("POST", self._url, body, {"Content-Type": body.content_type}) as got:
                     self._answered.set()
@@ -118,18 +127,19 @@ class Sender:
                         return got.status, read_answer(got.read(LONGEST_ANSWER), got.headers)
                     told = read_answer(got.read(LONGEST_ANSWER), got.headers)
                     asked = retry_after(got.headers.get("Retry-After"))
-                    refused = RefusedError(http_words(got.status, told.told), status=got.status, retry_after=asked)
                     delay = retries.delay(number, asked)
                     if delay is None:
                         return got.status, told
-            except UnreachableError:
+            except (UnreachableError, CancelledError) as error:
+                for item in items:
+                    item.sent = item.sent or body.begun
+                if isinstance(error, CancelledError):
+                    raise
                 # Where nobody ever answered it is not for the moment: a misspelled name should fail at once.
                 delay = retries.delay(number) if body.begun or self._answered.is_set() else None
                 if delay is None:
                     raise
             body.take_back()
-            for item in items:
-                item.sent = item.sent or (refused is None and body.begun)
             number += 1
             self._cancel.wait(delay)
 
