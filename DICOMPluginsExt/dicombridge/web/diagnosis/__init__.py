@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dicombridge.errors import AuthenticationError, DicomBridgeError, WebError
+from dicombridge.errors import AuthenticationError, DicomBridgeError, UnreachableError, WebError
 from dicombridge.web.addresses import is_loopback, origin
 from dicombridge.web.cancelling import Cancel
 from dicombridge.web.diagnosis.certificates import certificate_of
@@ -157,7 +157,8 @@ class _Examination:
             self._say("address", True, "This is a link to an album; what it lets in is kept for this session.")
         root = self._root()
         if not root.is_open and not isinstance(root.error, AuthenticationError):
-            self._say("root", False, str(root.error) if root.error else "No DICOMweb server was found there.")
+            entered = f"No DICOMweb server was found at {self._pasted.server.url} or below it."
+            self._say("root", False, str(root.error) if isinstance(root.error, UnreachableError) else entered)
             return self._diagnosis(root.server)
         self._say("root", True, f"The root is {root.server.url}.")
         server = self._named(root.server)

@@ -2,6 +2,7 @@
 
 =============  =======================================================================
 ``archive``    searching, details, headers, pictures, files; adding to a folder
+``headers``    headers of files as DICOM JSON
 ``values``     indexed values as those of DICOM JSON
 ``zipped``     a zip file, unpacked for as long as the process runs
 =============  =======================================================================

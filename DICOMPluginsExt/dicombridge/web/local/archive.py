@@ -6,15 +6,12 @@ import contextlib
 import filecmp
 import os
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pydicom import dcmread
-from pydicom.config import disable_value_validation
 from pydicom.datadict import dictionary_VR
 
 from dicombridge.database import FolderDatabase
@@ -27,12 +24,12 @@ from dicombridge.web.catalogue.matching import matches
 from dicombridge.web.catalogue.pictures import Thumbnail, chosen, has_pixels
 from dicombridge.web.catalogue.query import Query
 from dicombridge.web.catalogue.windowing import picture
+from dicombridge.web.local.headers import header_of
 from dicombridge.web.local.values import KEYS, plain_value, plain_values
 
 __all__ = ["Added", "Archive"]
 
-_INLINE = 1024
-"""Longer binary values become bulk data in DICOM JSON."""
+_OF_SERIES = frozenset({*FIELDS["patient"], *FIELDS["study"], *FIELDS["series"]})
 
 Item = dict[str, Any]
 
@@ -132,7 +129,10 @@ class Archive:
             for series, count, tags in self.database.seriesSummaries(study):
                 if wanted and series not in wanted:
                     continue
-                item = _filled(plain_values(tags), "series")
+                # What instances of a series may differ in is none of its attributes, whichever file was read.
+                item = _filled(
+                    {name: value for name, value in plain_values(tags).items() if name in _OF_SERIES}, "series"
+                )
                 item["NumberOfSeriesRelatedInstances"] = count
                 item = self._extended(item, query, {*query.filters, *query.fields})
                 if _matches(item, query, query.filters.keys()):
@@ -186,7 +186,7 @@ class Archive:
     def metadata(self, study: str, series: str, instance: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield headers as DICOM JSON; pixels and other long binary values are addresses of the file."""
         for path in self.files(study, series, instance):
-            yield _header(path)
+            yield header_of(path)
 
     def details(self, study: str, series: str) -> SeriesDetails:
         """Return what a series is."""
@@ -196,7 +196,7 @@ class Archive:
             items.append(item)
             size += length
             if names_others(str(item.get("SOPClassUID") or "")):
-                headers.append(_header(Path(path)))
+                headers.append(header_of(Path(path)))
         if not items or self.database.studyForSeries(series) != study:
             raise UnreadableError(self.path, f"has no series {series} in study {study}")
         return details_of(study, series, items, size, headers, self._find)
@@ -269,23 +269,3 @@ def _filled(item: Item, level: str) -> Item:
 
 def _matches(item: Item, query: Query, keywords: Any) -> bool:
     return all(matches(item, keyword, query.filters[keyword], query.fuzzy) is True for keyword in keywords)
-
-
-def _header(path: Path) -> dict[str, Any]:
-    """Return a file's header as DICOM JSON, with its transfer syntax (PS3.18 annex F)."""
-    try:
-        # Otherwise a whole sequence is left out for one value in it that is not quite as it should be.
-        with warnings.catch_warnings(), disable_value_validation():
-            warnings.simplefilter("ignore")
-            dataset = dcmread(path, stop_before_pixels=True, force=True)
-            header = dataset.to_json_dict(
-                bulk_data_threshold=_INLINE,
-                bulk_data_element_handler=lambda _element: path.as_uri(),
-                suppress_invalid_tags=True,
-            )
-    except Exception as error:  # whatever pydicom raises for a damaged file
-        raise UnreadableError(path, f"has a header that cannot be read ({error})") from error
-    syntax = getattr(dataset.file_meta, "TransferSyntaxUID", "")
-    if syntax:
-        header["00083002"] = {"vr": "UI", "Value": [str(syntax)]}
-    return header
