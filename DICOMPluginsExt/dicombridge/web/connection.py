@@ -270,9 +270,11 @@ class Answer:
     def close(self) -> None:
         """Close the answer; its socket is used again only where the body was read to the end."""
         with suppress(OSError, ValueError, urllib3.exceptions.HTTPError):
-            if not self._stream.isclosed():
-                self._stream.close()
-                self._response.raw.close()
+            if self._stream.isclosed():
+                self._response.raw.release_conn()  # requests would close the connection, because it has read nothing
+                return
+            self._stream.close()
+            self._response.raw.close()
             self._response.close()
 
     @property

@@ -52,8 +52,8 @@ class Profile:
     """How pictures are asked for: ``thumbnail``, ``rendered``, or ``none``."""
     frames: bool = True
     """Whether single frames can be retrieved."""
-    connections: int = 8
-    """Most connections at a time."""
+    connections: int = 16
+    """Most connections at a time; a transfer opens them only where that makes it faster."""
     requests_per_second: float | None = None
     """Most requests a second."""
 

@@ -119,7 +119,6 @@ def retrieve(
         most = connections or server.profile.connections
         run = Retrieval(opened, ledger, lambda: _listed(opened, ledger), most, patience)
         if only is not None and series is not None:
-            ledger.adopt(dict.fromkeys(sorted(only), series))
             ledger.want(dict.fromkeys(sorted(only), series))
         return run.run(progress, arrived)
 

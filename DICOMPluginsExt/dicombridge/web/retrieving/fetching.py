@@ -15,7 +15,7 @@ from dicombridge.web.addresses import joined
 from dicombridge.web.connection import Answer, Connection
 from dicombridge.web.retrieving.ledger import Ledger
 from dicombridge.web.retrieving.multipart import WRONG_LENGTH
-from dicombridge.web.retrieving.receiving import receive
+from dicombridge.web.retrieving.receiving import Buffers, receive
 from dicombridge.web.retrying import NEVER
 
 __all__ = ["Fetcher", "Patience"]
@@ -24,7 +24,8 @@ _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _NOT_THIS_TYPE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE})
 _LOOK = 0.1
-_REPEATED_AT_MOST = 2
+_REPEATED_AT_MOST = 16
+_REPEATED_AT_LEAST, _REPEATED_BYTES = 3, 8 << 20
 _FAILURES_OF_A_DEAD_SERVER = 12
 
 
@@ -110,11 +111,11 @@ class Fetcher:
         answer = self._ask(joined(self.connection.server.wado_root, *parts))
         with answer:
             try:
-                receive(answer, ledger.folder, ledger.take, True, self._watch(in_stream=True))
+                receive(answer, ledger.folder, ledger.take, self._watch(in_stream=True))
             except _Enough:
                 return
 
-    def one(self, uid: str, series: str) -> None:
+    def one(self, uid: str, series: str, buffers: Buffers) -> None:
         """Fetch an instance, if need be several times; what came of it is in the ledger."""
         ledger = self.ledger
         parts = ("studies", ledger.study, "series", series, "instances", uid)
@@ -125,7 +126,7 @@ class Fetcher:
             try:
                 with self._ask(url) as answer:
                     taken = partial(ledger.take, uid=uid)
-                    receive(answer, ledger.folder, taken, False, self._watch(), lengths)
+                    receive(answer, ledger.folder, taken, self._watch(), buffers, lengths)
                 reason = ledger.failed.get(uid, "the server sent nothing")
                 error = None
             except (UnreachableError, DamagedAnswerError, RefusedError) as caught:
@@ -222,7 +223,7 @@ class Fetcher:
             if in_stream:
                 if self.first_byte is None:
                     self.first_byte = now
-                if ledger.repeated > _REPEATED_AT_MOST:
+                if _is_enough(*ledger.repeated):
                     raise _Enough
             if now - since > stall:
                 if got < 100 * stall:
@@ -236,6 +237,11 @@ class Fetcher:
             cancel.check()
 
         return came
+
+
+def _is_enough(number: int, size: int) -> bool:
+    """Whether a stream brings again what others fetched, and not only in passing."""
+    return number >= _REPEATED_AT_MOST or (number >= _REPEATED_AT_LEAST and size >= _REPEATED_BYTES)
 
 
 def _accepts(connection: Connection, asked: str) -> list[str]:

@@ -51,8 +51,9 @@ class Ledger:
         self.fetched = 0
         self.bytes = 0
         self.came = 0
-        self.repeated = 0
-        """Instances of the stream that others fetch too."""
+        self.repeated = (0, 0)
+        """How many instances in a row the stream brought that others fetch too, and their bytes."""
+        self._entries: dict[str, Entry] | None = None
         self._unproven: dict[str, str] = {}
         self._singly: set[str] = set()
         self._keeping: set[str] = set()
@@ -61,7 +62,9 @@ class Ledger:
 
     def adopt(self, uids: Mapping[str, str] | None = None) -> None:
         """Take over what earlier retrievals left: files of the manifest, and files of ``uids`` without a line in it."""
-        entries = self.manifest.entries(self.study, self.series, self.asked)
+        if self._entries is None:
+            self._entries = self.manifest.entries(self.study, self.series, self.asked)
+        entries = self._entries
         found = {uid: entry.series for uid, entry in entries.items()} if uids is None else dict(uids)
         for uid, series in found.items():
             if self.only is not None and uid not in self.only:
@@ -130,7 +133,9 @@ class Ledger:
         with self.changed:
             known = contents.instance in self.done or contents.instance in self._keeping
             if uid is None:
-                self.repeated += contents.instance in self._singly
+                number, size = self.repeated
+                again = contents.instance in self._singly
+                self.repeated = (number + 1, size + part.size) if again else (0, 0)
             # Where it is not certain where it ends, the same bytes must come twice.
             unsure = not received.proven and self._unproven.get(contents.instance) != received.sha256
             if unsure:
@@ -196,12 +201,19 @@ class Ledger:
 
     # --- What is asked for singly -----------------------------------------------------------------------------------
 
-    def want(self, uids: Mapping[str, str]) -> None:
-        """Say which instances should be there, with their series; those that are not wait to be fetched."""
+    def expect(self, uids: Mapping[str, str]) -> None:
+        """Say of some instances that they should be there, with their series; what is not there waits to be fetched."""
+        self.adopt(uids)
         with self.changed:
-            self.wanted = dict(uids)
-            self.waiting = {uid: series for uid, series in uids.items() if uid not in self.done}
+            for uid, series in uids.items():
+                if uid not in self.done and uid not in self._singly:
+                    self.waiting[uid] = series
             self.changed.notify_all()
+
+    def want(self, uids: Mapping[str, str]) -> None:
+        """Say of all instances that they should be there: these and no more."""
+        self.expect(uids)
+        self.wanted = dict(uids)
 
     def next(self, last: bool, left: int = 0) -> tuple[str, str] | None:
         """Take an instance to fetch, with its series, from the end of the list or from its beginning; leave some."""

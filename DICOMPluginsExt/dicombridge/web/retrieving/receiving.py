@@ -19,9 +19,10 @@ from dicombridge.web.connection import Answer
 from dicombridge.web.retrieving.folder import Folder, PartFile
 from dicombridge.web.retrieving.multipart import MultipartParser, boundary_of, media_type
 
-__all__ = ["BUFFER", "Received", "receive"]
+__all__ = ["BUFFER", "Buffers", "Received", "receive"]
 
 BUFFER = 1 << 18
+_SMALLER = 1 << 17
 _BUFFERS = 8
 _LONGEST_EPILOGUE = 65536
 _DICM = slice(128, 132)
@@ -57,11 +58,11 @@ class _Hasher(Protocol):
     def close(self) -> None: ...
 
 
-class _Here:
-    """Hashes at once, in one buffer: for one instance of many that come over many connections."""
+class Buffers:
+    """Two buffers that a thread uses for one instance after the other; it hashes what is in them at once."""
 
-    def __init__(self, size: int) -> None:
-        self._buffers = [bytearray(size), bytearray(size)]
+    def __init__(self) -> None:
+        self._buffers = [bytearray(_SMALLER), bytearray(_SMALLER)]
 
     def update(self, digest: Any, view: memoryview) -> None:
         digest.update(view)
@@ -182,8 +183,8 @@ def receive(
     answer: Answer,
     folder: Folder,
     finished: Callable[[Received], object],
-    beside: bool,
     came: Callable[[int], object],
+    buffers: Buffers | None = None,
     lengths: bool = True,
 ) -> None:
     """Read an answer of instances to its end.
@@ -196,10 +197,10 @@ def receive(
         Where the parts are written.
     finished
         Called with each part when it has come to its end, also with those that are damaged.
-    beside
-        Hash, and call ``finished``, in a second thread.
     came
         Called with the number of bytes, each time some came; it may raise to end this.
+    buffers
+        Of this thread; without them a second thread hashes, and calls ``finished``.
     lengths
         Whether lengths of parts are believed, and checked.
 
@@ -212,7 +213,7 @@ def receive(
     if not kind.startswith("multipart/") and kind not in _ONE_INSTANCE:
         raise DamagedAnswerError(f"The answer is {kind[:60] or 'of no type'} and not DICOM.")
     single = not kind.startswith("multipart/")
-    hasher: _Hasher = _Beside(BUFFER) if beside else _Here(BUFFER)
+    hasher: _Hasher = buffers or _Beside(BUFFER)
     proven = not single or answer.length is not None or _is_chunked(answer)
     parts = _Parts(folder, hasher, finished, proven and lengths)
     try:
@@ -287,7 +288,7 @@ def _reader(answer: Answer) -> Callable[[memoryview], int]:
     """Return what reads the body into a buffer; a body that comes compressed, unasked, is decompressed in pieces."""
     if not answer.is_encoded:
         return answer.readinto
-    pieces = answer.chunks(BUFFER // 2)
+    pieces = answer.chunks(_SMALLER // 2)
     left = [memoryview(b"")]
 
     def read(space: memoryview) -> int:

@@ -19,14 +19,17 @@ from dicombridge.errors import (
 from dicombridge.web.connection import Connection
 from dicombridge.web.retrieving.fetching import Fetcher, Patience
 from dicombridge.web.retrieving.ledger import Ledger
+from dicombridge.web.retrieving.receiving import Buffers
 from dicombridge.web.retrieving.report import RetrieveReport, TransferProgress
 
 __all__ = ["Retrieval"]
 
 _TICK = 0.05
+_PAGE = 100
 _JOIN = 0.1
-_FASTER = 1.2
-"""More connections are worth it where they bring so many times as much."""
+_FASTER, _SLOWER = 1.15, 0.75
+"""More connections are worth it where they bring so many times as much; fewer are better where they bring less."""
+_STEPS_TO_REST = 6
 _RATE_SECONDS = 3.0
 _LEAST_FOR_ESTIMATE = 3
 
@@ -65,6 +68,7 @@ class Retrieval:
         self._stream_error: WebError | None = None
         self._listing_error: WebError | None = None
         self._from_end = True
+        self._was_streaming = False
         self._climb = _Climb(patience.step)
         self._rates: deque[tuple[float, int]] = deque()
         self._told = 0.0
@@ -136,12 +140,18 @@ class Retrieval:
 
     def _listed(self) -> None:
         try:
-            uids = dict(self._list())
+            uids: dict[str, str] = {}
+            pending: dict[str, str] = {}
+            for uid, series in self._list():
+                uids[uid] = pending[uid] = series
+                if len(pending) >= _PAGE:
+                    self.ledger.expect(pending)
+                    pending = {}
+            self.ledger.expect(pending)
         except (UnreachableError, RefusedError, DamagedAnswerError) as error:
             self._listing_error = error
             return
-        self.ledger.adopt(uids)
-        self.ledger.want(uids)
+        self.ledger.wanted = uids
 
     def _streamed(self) -> None:
         """Read the stream; again where nobody could say what it did not bring."""
@@ -161,13 +171,14 @@ class Retrieval:
 
     def _work(self, number: int) -> None:
         """Fetch one instance after the other, while so many threads should."""
+        buffers = Buffers()
         while number < self._climb.workers and not self.fetcher.give_up_if_dead():
             # One of those that wait is what the stream brings now.
             found = self.ledger.next(self._from_end, left=int(self._is_streaming))
             if found is None:
                 return
             try:
-                self.fetcher.one(*found)
+                self.fetcher.one(*found, buffers)
             finally:
                 self.ledger.leave(found[0])
 
@@ -186,7 +197,7 @@ class Retrieval:
         """Open more connections where one is the limit, or where there is no stream."""
         ledger, now = self.ledger, time.monotonic()
         self._threads = [one for one in self._threads if one.is_alive()]
-        if ledger.wanted is None or not ledger.waiting:
+        if not ledger.waiting:
             return
         if "instance" not in self.connection.server.profile.retrieve_levels:
             return
@@ -200,6 +211,9 @@ class Retrieval:
                 self._climb.begin(min(4, most), now, ledger.came, alone=self._rate(now))
         else:
             self._climb.look(now, ledger.came, most, self.fetcher.refusals)
+            if self._was_streaming and not streaming:
+                self._climb.workers = min(self._climb.workers + 1, most)  # its connection is free
+        self._was_streaming = streaming
         names = {thread.name for thread in self._threads}
         for number in range(min(self._climb.workers, len(ledger.waiting) - streaming)):
             if f"retrieve-{number}" not in names:
@@ -313,7 +327,7 @@ class _Climb:
         self._since = 0.0
         self._came = 0
         self._before = 0.0
-        self._top = False
+        self._rest = 0
         self._refusals = 0
 
     def begin(self, workers: int, now: float, came: int, alone: float = 0.0) -> None:
@@ -322,20 +336,19 @@ class _Climb:
 
     def look(self, now: float, came: int, most: int, refusals: int) -> None:
         """Decide again, when a step is over; a server that says that it is too much gets half as many."""
-        if refusals > self._refusals:
-            if now - self._since >= self._step:
-                self.workers, self._since, self._top = max(self.workers // 2, 1), now, True
-                self._refusals = refusals
-            return
-        if self._top or now - self._since < self._step:
+        if now - self._since < self._step:
             return
         rate = (came - self._came) / (now - self._since)
-        if rate < self._before * _FASTER:
-            self._top = True
-            self.workers = max(self.workers // 2, 1) if rate < self._before else self.workers
-        elif self.workers < most:
-            self.workers = min(2 * self.workers, most)
-        self._since, self._came, self._before = now, came, rate
+        if refusals > self._refusals:
+            self.workers, self._rest = max(self.workers // 2, 1), 10 * _STEPS_TO_REST
+        elif self._rest:
+            self._rest -= 1
+        elif rate < self._before * _FASTER:
+            self._rest = _STEPS_TO_REST
+            self.workers = max(self.workers // 2, 1) if rate < self._before * _SLOWER else self.workers
+        else:
+            self.workers = min(2 * self.workers, max(most, 1))
+        self._refusals, self._since, self._came, self._before = refusals, now, came, rate
 
 
 def _explained(error: BaseException, folder: Path) -> BaseException:
