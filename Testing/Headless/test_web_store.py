@@ -321,16 +321,6 @@ def test_outcomes_and_progress_come_in_the_callers_thread(stow: StowServer, seri
     assert steps[-1].bytes == steps[-1].total_bytes == sum(len(request.body) for request in stow.requests)
 
 
-def test_the_report_as_json(stow: StowServer, series: list[Path]) -> None:
-    import json
-
-    report = store(stow.server, series[:2])
-    values = json.loads(json.dumps(report.to_json()))
-    assert values["summary"] == "2 of 2 stored"
-    assert values["complete"] is True
-    assert sorted(values["stored"]) == ["1.2.3.4.0", "1.2.3.4.1"]
-
-
 # --- Servers that are not there, or not for us -----------------------------------------------------------------------
 
 
@@ -430,6 +420,18 @@ def test_cancelled_while_the_server_does_nothing(
     done = report.again()
     assert done.complete
     assert (len(done.stored), len(sent(stow))) == (31, 26)
+
+
+def test_what_a_callers_function_raises_ends_it(stow: StowServer, series: list[Path]) -> None:
+    release = threading.Event()
+    stow.before = lambda handler: not release.wait(20)
+    start = time.monotonic()
+    try:
+        with pytest.raises(ZeroDivisionError):
+            store(stow.server, series, progress=lambda step: 1 // 0)
+        assert time.monotonic() - start < 5  # and not the twenty seconds of the server
+    finally:
+        release.set()
 
 
 def test_cancelled_before_the_start(stow: StowServer, series: list[Path]) -> None:

@@ -338,6 +338,14 @@ def test_a_look_at_the_file_says_more(stow: StowServer, tmp_path: Path) -> None:
     assert stored(stow, [tmp_path / "a.dcm"]).failed == {A: words}
 
 
+def test_the_report_as_json(stow: StowServer, files: list[Path]) -> None:
+    report = store(stow.server, files[:2])
+    values = json.loads(json.dumps(report.to_json()))
+    assert values["summary"] == "2 of 2 stored"
+    assert values["complete"] is True
+    assert sorted(values["stored"]) == [A, B]
+
+
 # --- The table -------------------------------------------------------------------------------------------------------
 
 

@@ -253,6 +253,7 @@ class _Job:
                 while running:
                     self._collect(running)
             except BaseException:
+                self._cancel.cancel()  # also where a caller's function raised: requests must not go on for minutes
                 for future in running:
                     future.cancel()
                 wait(running)
