@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dicombridge.hierarchy import nodes_by_instance
+from dicombridge.scene import nodes_in
 
 __all__ = ["AWAITED_ATTRIBUTE", "link_awaited", "link_instances"]
 
@@ -35,8 +36,7 @@ def link_instances(node: Any, role: str, uids: Iterable[str]) -> None:
 
 def link_awaited(scene: Any) -> None:
     """Let nodes that wait for instances refer to those that have been loaded since."""
-    nodes = (scene.GetNthNode(number) for number in range(scene.GetNumberOfNodes()))
-    waiting = [(node, awaited) for node in nodes if (awaited := _awaited(node))]
+    waiting = [(node, awaited) for node in nodes_in(scene) if (awaited := _awaited(node))]
     if waiting:
         loaded = nodes_by_instance(scene)
         for node, awaited in waiting:

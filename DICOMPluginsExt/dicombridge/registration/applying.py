@@ -18,7 +18,7 @@ from dicombridge.loadable import Loadable
 from dicombridge.registration.attributes import REGISTERED_FRAME, SOURCE_FRAME
 from dicombridge.registration.nodes import SOURCE_IMAGES, refer_to_volumes
 from dicombridge.registration.participants import Participant, participants
-from dicombridge.scene import default_scene
+from dicombridge.scene import default_scene, nodes_in
 
 if TYPE_CHECKING:
     from dicombridge.database import Database
@@ -116,9 +116,7 @@ def _nodes_of(what: Any, scene: Any, database: Database | None) -> tuple[list[An
 
 def registrations_in(scene: Any) -> list[Any]:
     """Return the transform nodes of a scene that were loaded from registrations."""
-    count = scene.GetNumberOfNodesByClass("vtkMRMLTransformNode")
-    nodes = [scene.GetNthNodeByClass(number, "vtkMRMLTransformNode") for number in range(count)]
-    return [node for node in nodes if _is_registration(node)]
+    return [node for node in nodes_in(scene, "vtkMRMLTransformNode") if _is_registration(node)]
 
 
 def _is_registration(node: Any) -> bool:

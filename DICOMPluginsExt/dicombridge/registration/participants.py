@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dicombridge.belonging import frames_of_content
+from dicombridge.scene import nodes_in
 from dicombridge.shadow import HEADER_ATTRIBUTE, remembered
 
 __all__ = ["Participant", "participants", "volumes_of"]
@@ -71,8 +72,7 @@ def volumes_of(found: Collection[Participant], frame: str, images: Collection[st
 
 
 def _placed_nodes(scene: Any) -> Iterator[Any]:
-    for number in range(scene.GetNumberOfNodesByClass("vtkMRMLTransformableNode")):
-        node = scene.GetNthNodeByClass(number, "vtkMRMLTransformableNode")
+    for node in nodes_in(scene, "vtkMRMLTransformableNode"):
         if not node.IsA("vtkMRMLTransformNode") and not node.GetHideFromEditors():
             yield node
 

@@ -22,6 +22,7 @@ from dicombridge.registration.attributes import (
     REGISTRATION_ITEM,
     SOURCE_FRAME,
 )
+from dicombridge.scene import nodes_in
 from dicombridge.shadow import remembered
 from dicombridge.tags import FRAME_OF_REFERENCE_UID, SOP_CLASS_UID
 from dicombridge.text import plain_text
@@ -163,14 +164,10 @@ def _references(node: Any, role: str) -> list[Any]:
 
 
 def _nodes_under(node: Any) -> list[Any]:
-    scene = node.GetScene()
-    every = [scene.GetNthNode(number) for number in range(scene.GetNumberOfNodes())]
     return [
         one
-        for one in every
-        if one.IsA("vtkMRMLTransformableNode")
-        and not one.IsA("vtkMRMLTransformNode")
-        and one.GetTransformNodeID() == node.GetID()
+        for one in nodes_in(node.GetScene(), "vtkMRMLTransformableNode")
+        if not one.IsA("vtkMRMLTransformNode") and one.GetTransformNodeID() == node.GetID()
     ]
 
 

@@ -15,6 +15,7 @@ from dicombridge.report.drawings import CLOUD, MODEL, ROI, Drawing, box_of_faces
 from dicombridge.report.groups import Group
 from dicombridge.report.kept import GROUP_ARRAY, GROUP_ATTRIBUTE, WHOLE_NODE, KeptGroups, kept_text
 from dicombridge.report.sheets import measurement_name
+from dicombridge.scene import nodes_in
 from dicombridge.text import node_name, plain_text
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ class _Looks:
 
     def __init__(self, scene: Any, count: int) -> None:
         self.are_many = count > MOST_OUTLINES
-        self._taken = {scene.GetNthNode(number).GetName() for number in range(scene.GetNumberOfNodes())}
+        self._taken = {node.GetName() for node in nodes_in(scene)}
         self._shared: dict[str, tuple[str, int]] | None = {} if count > MOST_DISPLAY_NODES else None
         self._last: dict[str, int] = {}
 

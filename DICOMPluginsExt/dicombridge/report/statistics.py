@@ -22,6 +22,7 @@ from dicombridge.report.concepts import key
 from dicombridge.report.content import InstanceReference
 from dicombridge.report.groups import Group, Measurement, Site
 from dicombridge.report.sheets import DERIVATION, GROUP_COLUMN, METHOD, QUANTITY, UNITS
+from dicombridge.scene import nodes_in
 from dicombridge.segmentation.arrays import image_array, label_images, to_grid
 from dicombridge.segmentation.nodes import remembered_number, segment_of_node
 from dicombridge.shadow import remembered
@@ -284,7 +285,7 @@ def segmentation_of_table(table: Any) -> Any:
         There is none, or more than one.
     """
     scene = table.GetScene()
-    nodes = [scene.GetNthNodeByClass(n, _CLASS) for n in range(scene.GetNumberOfNodesByClass(_CLASS))] if scene else []
+    nodes = nodes_in(scene, _CLASS) if scene else []
     found = [node for node in nodes if _has_all(node, table)]
     if len(found) != 1:
         raise ExportError(

@@ -19,6 +19,7 @@ from dicombridge.belonging import Belonging, frames_of_reference, images_of
 from dicombridge.errors import DicomBridgeError
 from dicombridge.geometry import grid, grid_of_affine, stack_planes, volume_geometry
 from dicombridge.image.series import SourceGrid, series_grids
+from dicombridge.scene import nodes_in
 from dicombridge.structure_set.contours import Contours
 from dicombridge.structure_set.reading import Roi, StructureSet
 from dicombridge.structure_set.regions import grid_points
@@ -201,8 +202,7 @@ def _grid_in_scene(scene: Any, wanted: set[str]) -> SourceGrid | None:
 
 def volumes_by_instance(scene: Any) -> list[tuple[set[str], Any]]:
     """Return the volume nodes of a scene that have voxels, each with the SOP Instance UIDs that it was made from."""
-    count = scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
-    volumes = [scene.GetNthNodeByClass(number, "vtkMRMLScalarVolumeNode") for number in range(count)]
+    volumes = nodes_in(scene, "vtkMRMLScalarVolumeNode")
     return [
         (set((volume.GetAttribute("DICOM.instanceUIDs") or "").split()), volume)
         for volume in volumes
