@@ -81,14 +81,15 @@ class Sent:
         self.id, self.do, self.arguments = id, do, arguments
         self.end: Event | None = None
         self._owner, self._on = owner, on
+        self._handed = False
 
     def __repr__(self) -> str:
         return f"<Sent {self.id} {self.do}>"  # the arguments may hold a secret
 
     @property
     def ended(self) -> bool:
-        """Whether done, failed or cancelled has come."""
-        return self.end is not None
+        """Whether done, failed or cancelled has come, and its functions were called."""
+        return self._handed
 
     @property
     def result(self) -> dict[str, Any]:
@@ -123,7 +124,7 @@ class Sent:
         self._steer("priority", priority=priority)
 
     def _steer(self, do: str, **arguments: Any) -> None:
-        if not self.ended:
+        if self.end is None:
             self._owner.send(do, job=self.id, **arguments)
 
     def _hand(self, event: Event) -> None:
@@ -133,9 +134,12 @@ class Sent:
         handlers = [self._on.get(name), self._on.get("*")]
         if name in ENDS:
             handlers.append(self._on.get("ended"))
-        for handler in handlers:
-            if handler is not None:
-                handler(event)
+        try:
+            for handler in handlers:
+                if handler is not None:
+                    handler(event)
+        finally:
+            self._handed = self.end is not None
 
 
 class Requests:
