@@ -14,6 +14,7 @@ from support.sr_odd import BROKEN, write_million_points
 from support.sr_templates import OTHERS, write_other
 
 import dicombridge
+from dicombridge.multiframe import read_header
 from dicombridge.report.reading import read_report
 
 SILENT = {
@@ -98,6 +99,15 @@ REAL = {
     "qiicr_headneck_0003/sr.dcm": 1,
 }
 """File -> measurement groups, or loose geometry, in it."""
+
+
+VENDOR = "misc/siemens_phoenix_ve.dcm"
+
+
+def test_all_real_documents_are_opened_here(data: Path) -> None:
+    files = [path for path in (data / "sr").rglob("*") if path.is_file()]
+    modalities = {path.relative_to(data / "sr").as_posix(): read_header(path).get("Modality") for path in files}
+    assert {name for name, modality in modalities.items() if modality == "SR"} == {*REAL, VENDOR}
 
 
 @pytest.mark.parametrize("name", REAL)
