@@ -140,3 +140,21 @@ def test_one_of_two_windows_gets_an_interrupted_job(tmp_path: Path) -> None:
     assert sorted(got) == sorted([name] + ["DicomBridgeError"] * 7)
     for jobs in lists:
         jobs.close()
+
+
+def test_what_killed_workers_left_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "jobs"
+    folder.mkdir()
+    for name, age in (("worker-1-a.lock", 0), ("old.part", 7200), ("new.part", 0)):
+        (folder / name).write_text("x")
+        os.utime(folder / name, (time.time() - age,) * 2)
+    other, jobs = JobList(tmp_path), JobList(tmp_path)
+    first = other.add("retrieve", {"study": "1.2"})
+    (lock,) = folder.glob("worker-*.lock")
+    jobs.add("retrieve", {"study": "1.3"})
+    assert lock.exists()  # that of a living one stays
+    assert sorted(file.name for file in folder.glob("*.part")) == ["new.part"]
+    assert first not in {job["job"] for job in jobs.unfinished()}
+    other.close()
+    assert first in {job["job"] for job in jobs.unfinished()}
+    jobs.close()

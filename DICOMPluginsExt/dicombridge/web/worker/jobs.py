@@ -26,6 +26,7 @@ __all__ = ["JobList", "default_state_folder"]
 
 _NAME = re.compile(r"[0-9a-f]{32}")
 _LARGEST = 64 << 20  # bytes of a job: a list of a million UIDs
+_STALE = 3600.0  # seconds after which nobody is still writing a text of some kilobytes
 _LOG = logging.getLogger(__name__)
 
 
@@ -82,10 +83,11 @@ class JobList:
             The list cannot be written.
         """
         name = job if job and _NAME.fullmatch(job) else uuid.uuid4().hex
-        if self._lock is None:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = _Lock(self._folder / f"worker-{os.getpid()}-{uuid.uuid4().hex[:8]}.lock")
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._changing, self._alone():  # two windows that open together find the same jobs interrupted
+            if self._lock is None:
+                self._tidy()
+                self._lock = _Lock(self._folder / f"worker-{os.getpid()}-{uuid.uuid4().hex[:8]}.lock")
             old = self._read(self._file(name)) or {}
             at_work = old.get("state") == "running" and _is_alive(self._folder / old["owner"], self._lock.path)
             if at_work and (name in self._own or old["owner"] != self._lock.path.name):
@@ -154,6 +156,15 @@ class JobList:
             yield
         finally:
             os.close(file)
+
+    def _tidy(self) -> None:
+        """Remove what workers that were killed left: their locks, and texts that did not become entries."""
+        for file in self._folder.glob("worker-*.lock"):
+            _is_alive(file)
+        for file in self._folder.glob("*.part"):
+            with suppress(OSError):
+                if time.time() - file.stat().st_mtime > _STALE:
+                    file.unlink()
 
     def _file(self, job: str) -> Path:
         return self._folder / f"{job}.json"
