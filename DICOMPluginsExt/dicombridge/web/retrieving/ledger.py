@@ -148,7 +148,11 @@ class Ledger:
                 self._fault(contents.instance, "its end is not certain")
             return known
         size = part.size
-        path, changed = part.keep(contents.series, contents.instance)
+        try:
+            path, changed = part.keep(contents.series, contents.instance)
+        except BaseException:
+            part.discard()
+            raise
         entry = self._entry(contents, size, received.sha256, changed)
         self.manifest.add(entry)
         self._note(entry, new=True, path=path)

@@ -283,10 +283,10 @@ class Retrieval:
         Raises
         ------
         WebError
-            Nothing came, and nobody knows what there should be.
+            Nothing came, and the server does not say what there should be.
         """
         ledger = self.ledger
-        if ledger.wanted is None and not ledger.done:
+        if not (ledger.wanted or ledger.done or ledger.missing or ledger.failed):
             raise (
                 self._stream_error
                 or self._listing_error
