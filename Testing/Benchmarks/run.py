@@ -15,6 +15,7 @@ import bench_annotations
 import bench_database
 import bench_deformation
 import bench_parametric_map
+import bench_query
 import bench_report
 import bench_segmentation
 import bench_slide
@@ -32,6 +33,7 @@ BENCHES = {
     "slide": bench_slide,
     "annotations": bench_annotations,
     "store": bench_store,
+    "query": bench_query,
     "database": bench_database,
 }
 

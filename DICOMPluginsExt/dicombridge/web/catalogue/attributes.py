@@ -56,6 +56,7 @@ _LISTED = frozenset({"ModalitiesInStudy", "SOPClassesInStudy", "ImageType"})
 _INTEGERS = frozenset({"IS", "SL", "SS", "SV", "UL", "US", "UV"})
 _DECIMALS = frozenset({"DS", "FD", "FL"})
 _ONE_TEXT = frozenset({"LT", "ST", "UR", "UT", "OB", "OW", "UN", "SQ"})
+_TEXTS = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "SH", "TM", "UI"})
 _SUGGESTED = sorted({keyword for fields in FIELDS.values() for keyword in fields})
 
 
@@ -127,7 +128,7 @@ def plain(dataset: Mapping[str, Any]) -> dict[str, Any]:
     result = {}
     for key, element in dataset.items():
         keyword = _keyword(key)
-        if keyword and isinstance(element, Mapping):
+        if keyword and isinstance(element, dict):
             result[keyword] = _value(keyword, element)
     return result
 
@@ -140,9 +141,13 @@ def _keyword(key: str) -> str:
         return ""
 
 
-def _value(keyword: str, element: Mapping[str, Any]) -> Any:
-    vr = str(element.get("vr") or "")
+def _value(keyword: str, element: dict[str, Any]) -> Any:
+    vr = element.get("vr") or ""
     raw = element.get("Value")
+    if type(raw) is list and len(raw) == 1 and type(raw[0]) is str and vr in _TEXTS and keyword not in _LISTED:
+        text = raw[0]
+        if "\\" not in text:  # nearly all of what comes is such a text
+            return text.strip()
     values = list(_plain_values(vr, raw if isinstance(raw, list) else [] if raw is None else [raw]))
     if vr == "SQ" or (is_listed(keyword) and values):
         return values
@@ -153,7 +158,7 @@ def _value(keyword: str, element: Mapping[str, Any]) -> Any:
 
 def _plain_values(vr: str, values: list[Any]) -> Iterator[Any]:
     for value in values:
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             yield plain(value) if vr == "SQ" else _name(value)
         elif value is None:
             yield ""
@@ -163,9 +168,12 @@ def _plain_values(vr: str, values: list[Any]) -> Iterator[Any]:
             yield _number(vr, value)
 
 
-def _name(value: Mapping[str, Any]) -> str:
-    groups = [str(value.get(group) or "").rstrip("^") for group in ("Alphabetic", "Ideographic", "Phonetic")]
-    return "=".join(groups).rstrip("=")
+def _name(value: dict[str, Any]) -> str:
+    alphabetic = str(value.get("Alphabetic") or "").rstrip("^")
+    if len(value) == 1 and alphabetic:
+        return alphabetic
+    others = (str(value.get(group) or "").rstrip("^") for group in ("Ideographic", "Phonetic"))
+    return "=".join([alphabetic, *others]).rstrip("=")
 
 
 def _number(vr: str, value: Any) -> Any:

@@ -17,6 +17,7 @@ __all__ = ["Told", "pages"]
 Told = Callable[[str], object]
 Parameters = tuple[tuple[str, str], ...]
 _GROWTH = 4
+_PATIENT_ID = key_of("PatientID")
 
 
 @dataclass
@@ -112,10 +113,14 @@ def _is_last(page: Page, size: int) -> bool:
 
 
 def _identity(item: Mapping[str, Any], key: str, number: int) -> str:
-    """Return the UID of a result; one without, which a person should see too, is its own."""
-    element = item.get(key)
-    value = element.get("Value") if isinstance(element, Mapping) else None
-    return str(value[0]) if isinstance(value, list) and value else f"no UID {number} {item!r}"
+    """Return the UID of a result, with its patient: some archives have one study of two; a person should see both."""
+    uid, patient = (_first(item.get(one)) for one in (key, _PATIENT_ID))
+    return f"{uid} {patient}" if uid else f"no UID {number} {item!r}"
+
+
+def _first(element: Any) -> str:
+    value = element.get("Value") if isinstance(element, dict) else None
+    return str(value[0]) if isinstance(value, list) and value else ""
 
 
 def _name(searcher: Searcher) -> str:
