@@ -140,6 +140,33 @@ def test_names_and_passwords(tmp_path: Path, locked_orthanc: Orthanc) -> None:
     assert locked_orthanc.ask("instances") == []
 
 
+def test_a_body_is_sent_again_whole_with_new_credentials(tmp_path: Path) -> None:
+    """A token that ends while files are sent: the session sends the same body once more, from its first byte."""
+    from support.stow_server import Reply
+
+    from dicombridge.web import Connection
+
+    class Token:
+        value = "old"
+
+        def apply(self, request: Any) -> None:
+            request.headers["Authorization"] = f"Bearer {self.value}"
+
+        def renew(self, challenge: str) -> bool:
+            self.value = "new"
+            return True
+
+    write_ct(tmp_path / "a.dcm", SOPInstanceUID="1.2.3.79", PixelData=bytes(3 << 20))
+    with stow_server() as stow, Connection(stow.server, Token()) as connection:
+        stow.answer = lambda request: (
+            stow.store(request) if request.headers["Authorization"] == "Bearer new" else Reply(401)
+        )
+        report = store(stow.server, tmp_path / "a.dcm", connection=connection)
+    assert report.stored == ["1.2.3.79"]
+    assert stow.have["1.2.3.79"] == (tmp_path / "a.dcm").read_bytes()
+    assert [len(request.body) for request in stow.requests] == [report.bytes] * 2
+
+
 # --- Nodes -----------------------------------------------------------------------------------------------------------
 
 
