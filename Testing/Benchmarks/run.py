@@ -17,6 +17,7 @@ import bench_deformation
 import bench_parametric_map
 import bench_query
 import bench_report
+import bench_retrieve
 import bench_segmentation
 import bench_slide
 import bench_store
@@ -35,6 +36,7 @@ BENCHES = {
     "store": bench_store,
     "query": bench_query,
     "database": bench_database,
+    "retrieve": bench_retrieve,
 }
 
 

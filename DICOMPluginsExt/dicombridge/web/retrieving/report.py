@@ -16,7 +16,8 @@ class TransferProgress:
     Attributes
     ----------
     bytes, total_bytes
-        Bytes that came; how many it will be, estimated from the instances that are there, None where nobody knows.
+        Bytes that are there or under way; how many it will be, estimated from the instances that are there, None where
+        nobody knows.
     instances, total_instances
         Instances that are there, whole; how many there should be.
     bytes_per_second, seconds_left

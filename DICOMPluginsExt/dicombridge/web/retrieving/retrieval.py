@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -69,6 +70,7 @@ class Retrieval:
         self._listing_error: WebError | None = None
         self._from_end = True
         self._was_streaming = False
+        self._there_before = 0
         self._climb = _Climb(patience.step)
         self._rates: deque[tuple[float, int]] = deque()
         self._told = 0.0
@@ -83,6 +85,7 @@ class Retrieval:
         ledger = self.ledger
         levels = self.connection.server.profile.retrieve_levels
         ledger.adopt()
+        self._there_before = ledger.bytes
         if ledger.wanted is None:
             self._listing = self._start(self._listed, "listing")
             if not ledger.done and ledger.only is None and ("study" if ledger.series is None else "series") in levels:
@@ -272,10 +275,12 @@ class Retrieval:
         total = None if ledger.wanted is None else len(ledger.wanted.keys() | ledger.done.keys())
         done = len(ledger.done)
         size = None if total is None or not done else round(ledger.bytes / done * total)
-        left = None
-        if size is not None and rate > 0:
-            left = max(size - ledger.bytes, 0) / rate
-        return TransferProgress(ledger.bytes, size, done, total, rate, left)
+        came = ledger.bytes
+        if done != total:
+            # With what is under way: one instance may be most of it.
+            came = max(came, min(self._there_before + ledger.came, size or sys.maxsize))
+        left = None if size is None or rate <= 0 else max(size - came, 0) / rate
+        return TransferProgress(came, size, done, total, rate, left)
 
     def _report(self) -> RetrieveReport:
         """Sum up.
