@@ -120,8 +120,8 @@ def local_path(url: str) -> Path | None:
 
     >>> local_path("https://host/x") is None
     True
-    >>> local_path("file:///tmp/a%20b").as_posix()
-    '/tmp/a b'
+    >>> local_path("file:///data/a%20b").as_posix()
+    '/data/a b'
     """
     scheme, mark, rest = url.partition("://")
     if mark and scheme.lower() in _PORTS:
