@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from support import scripted_quirks
+from support.certificates import Authority
 from support.folders import write_ct
+from support.nginx import start_nginx
 from support.scripted_quirks import ROOT, Quirks, instance
 from support.scripted_server import scripted
 
@@ -35,12 +37,10 @@ def texts(diagnosis: Diagnosis) -> str:
 
 
 @pytest.mark.parametrize("root", ["/dicom-web", "/dicomWeb", "/rs", "/v2", "/orthanc/dicom-web", "/dicomweb", ""])
-@pytest.mark.parametrize("slash", ["", "/"])
-def test_the_root_is_found_from_the_machine(root: str, slash: str) -> None:
-    with scripted(Quirks(root=root), OBJECTS) as one:
-        assert web.doctor(one.rest + slash).server.url == one.url
-        assert web.doctor(one.rest.removeprefix("http://") + slash).server.url == one.url
-        assert web.doctor(one.url + slash).server.url == one.url
+def test_the_root_is_found_from_the_machine(root: str) -> None:
+    with scripted(Quirks(root=root)) as one:
+        for text in (one.rest, f"{one.rest}/", one.rest.removeprefix("http://"), f"{one.url}/"):
+            assert web.doctor(text).server.url == one.url, text
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_root_is_found_from_the_machine(root: str, slash: str) -> None:
     ],
 )
 def test_addresses_of_viewers(path: str, study: str) -> None:
-    with scripted(instances=OBJECTS) as one:
+    with scripted() as one:
         diagnosis = web.doctor(one.rest + path)
     assert (diagnosis.server.url, diagnosis.study) == (one.url, study)
     assert diagnosis.ok
@@ -209,6 +209,24 @@ def test_credentials_go_to_no_other_server() -> None:
         secrets.set_secret(server, "password", "s3cret")
         assert not web.doctor(server).ok
         assert other.requests == []
+
+
+# --- Certificates --------------------------------------------------------------------------------------------------
+
+
+def test_whom_a_certificate_is_from(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    with (
+        scripted(Quirks(root="/dicom-web"), OBJECTS) as one,
+        start_nginx(tmp_path / "nginx", one.rest, authority) as nginx,
+    ):
+        trusted = web.doctor(web.Server(nginx.root, tls=web.Tls(ca_bundle=str(authority.certificate))))
+        stranger = web.doctor(nginx.root)
+    assert (trusted.server.url, trusted.ok, found(trusted, "TLS")) == (nginx.url, True, True)
+    assert "issued by Tests' own authority, until" in texts(trusted)
+    assert (stranger.ok, found(stranger, "TLS")) == (False, False)
+    assert "is not trusted" in texts(stranger)
+    assert "It was issued by Tests' own authority." in texts(stranger)
 
 
 # --- Capabilities --------------------------------------------------------------------------------------------------

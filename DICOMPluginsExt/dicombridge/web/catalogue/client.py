@@ -73,11 +73,11 @@ class Searcher:
         for name, value in parameters:
             given.setdefault(name, []).append(value)
         if level == "study":
-            items = client.search_for_studies(limit=limit, offset=offset, additional_params=given)
+            items = client.search_for_studies(limit=limit, offset=offset, search_filters=given)
         elif level == "series":
-            items = client.search_for_series(study, limit=limit, offset=offset, additional_params=given)
+            items = client.search_for_series(study, limit=limit, offset=offset, search_filters=given)
         elif level == "instance":
-            items = client.search_for_instances(study, series, limit=limit, offset=offset, additional_params=given)
+            items = client.search_for_instances(study, series, limit=limit, offset=offset, search_filters=given)
         else:
             paging = {"limit": limit, "offset": offset}
             given |= {name: value for name, value in paging.items() if value is not None}

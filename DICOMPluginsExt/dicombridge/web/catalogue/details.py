@@ -96,7 +96,7 @@ def details(
     if server.is_local:
         from dicombridge.web import local
 
-        with local.open(server) as archive:
+        with local.open(server, cancel) as archive:
             return archive.details(study, series)
     with nullcontext(connection) if connection is not None else Connection(server, cancel=cancel) as opened:
         items = list(search(server, "instance", study=study, series=series, connection=opened, told=told))

@@ -43,7 +43,7 @@ def metadata(
     if server.is_local:
         from dicombridge.web import local
 
-        with local.open(server) as archive:
+        with local.open(server, cancel) as archive:
             yield from archive.metadata(study, series, instance)
         return
     with nullcontext(connection) if connection is not None else Connection(server, cancel=cancel) as opened:

@@ -85,7 +85,7 @@ def thumbnails(
     if server.is_local:
         from dicombridge.web import local
 
-        with local.open(server) as archive:
+        with local.open(server, cancel) as archive:
             return list(archive.thumbnails(study, series, instance, frames, size))
     with nullcontext(connection) if connection is not None else Connection(server, cancel=cancel) as opened:
         items = _items(opened, study, series, instance, frames)

@@ -157,6 +157,8 @@ class _Examination:
             self._say("address", True, "This is a link to an album; what it lets in is kept for this session.")
         root = self._root()
         if not root.is_open and not isinstance(root.error, AuthenticationError):
+            if isinstance(root.error, UnreachableError) and origin(root.server.url).scheme == "https":
+                self._transport(root.server)  # a certificate that is not trusted is the likeliest reason
             entered = f"No DICOMweb server was found at {self._pasted.server.url} or below it."
             self._say("root", False, str(root.error) if isinstance(root.error, UnreachableError) else entered)
             return self._diagnosis(root.server)
