@@ -188,6 +188,7 @@ def test_another_transfer_syntax(kept: Kept, tmp_path: Path) -> None:
     syntax = "1.2.840.10008.1.2.4.70"
     report = retrieved(kept.server, study, series, directory=tmp_path, transfer_syntax=syntax)
     assert (len(report.verified), report.fetched, report.complete) == (len(files), len(files), True)
+    assert report.notes == ()
     assert set(report.files) == set(stored.files)
     for path in report.files:
         ours, source = pydicom.dcmread(path), pydicom.dcmread(path, stop_before_pixels=True)

@@ -124,6 +124,17 @@ def test_a_server_that_does_not_give_what_it_keeps(server: FaultServer, tmp_path
     assert told.complete
 
 
+def test_another_transfer_syntax_than_asked_for(server: FaultServer, tmp_path: Path) -> None:
+    """It is whole, and better than nothing; but it is told."""
+    world = OddWorld(12, lambda *_: None)
+    server.worlds["syntax"] = world
+    where = Server(f"{server.url}/syntax")
+    asked = "1.2.840.10008.1.2.4.70"
+    report = retrieve(where, STUDY, SERIES, None, tmp_path, transfer_syntax=asked, patience=PATIENCE)
+    assert contents(report) == world.files
+    assert report.notes == (f"{len(world.files)} instances came in another transfer syntax than {asked}.",)
+
+
 def test_all_wait_as_long_as_the_server_asks(server: FaultServer, tmp_path: Path) -> None:
     begun: list[float] = []
 

@@ -51,6 +51,8 @@ class Ledger:
         self.fetched = 0
         self.bytes = 0
         self.came = 0
+        self.otherwise = 0
+        """Instances that came in another transfer syntax than that which was asked for."""
         self.repeated = (0, 0)
         """How many instances in a row the stream brought that others fetch too, and their bytes."""
         self._entries: dict[str, Entry] | None = None
@@ -191,6 +193,7 @@ class Ledger:
             self.done[entry.instance] = entry
             self.bytes += entry.bytes
             self.fetched += new
+            self.otherwise += self.asked not in ("*", entry.transfer_syntax)
             self.arrived.append(path or self.folder.path / entry.file)
             for others in (self.waiting, self.missing, self.failed):
                 others.pop(entry.instance, None)

@@ -211,7 +211,7 @@ class Retrieval:
                 self._climb.begin(min(2, most), now, ledger.came)
             elif most and self._is_stream_slow(now):
                 self._from_end = not ledger.is_last(list(ledger.done))
-                self._climb.begin(min(4, most), now, ledger.came, alone=self._rate(now))
+                self._climb.begin(min(max(4, most // 3), most), now, ledger.came, alone=self._rate(now))
         else:
             self._climb.look(now, ledger.came, most, self.fetcher.refusals)
             if self._was_streaming and not streaming:
@@ -305,6 +305,8 @@ class Retrieval:
                     ledger.failed[uid] = str(self._stream_error)
         failed = dict(ledger.failed)
         notes = [self.fetcher.note] if self.fetcher.note else []
+        if ledger.otherwise:
+            notes.append(f"{ledger.otherwise} instances came in another transfer syntax than {ledger.asked}.")
         if ledger.wanted is None:
             notes.append(f"The number of instances could not be compared: {self._listing_error}")
             if self._stream_error is not None:
