@@ -27,11 +27,11 @@ def asked(one: Scripted) -> list[tuple[str | None, str | None]]:
 
 
 def test_pages_are_asked_for_as_they_are_wanted() -> None:
-    with scripted(instances=Studies(50)) as one:
+    with scripted(instances=Studies(55)) as one:
         found = web.search(server(one))
         assert numbers(next(found) for _ in range(20)) == list(range(1, 21))
         assert asked(one) == [("20", None)]
-        assert numbers(found) == list(range(21, 51))
+        assert numbers(found) == list(range(21, 56))
         assert asked(one) == [("20", None), ("20", "20"), ("20", "40")]
 
 
@@ -94,10 +94,11 @@ def test_a_server_that_ignores_the_offset_and_has_a_limit_of_its_own_is_told() -
     assert "gives no more than 50 results" in told[0]
 
 
+@pytest.mark.parametrize("most", [10, 30, 100])
 @pytest.mark.parametrize("warns", [True, False])
-def test_a_server_with_a_limit_of_its_own_below_what_is_asked_for(warns: bool) -> None:
+def test_a_server_with_a_limit_of_its_own_below_what_is_asked_for(warns: bool, most: int) -> None:
     """A page is shorter than asked for, and yet is not the last."""
-    with scripted(Quirks(most=100, warns=warns), Studies(250)) as one:
+    with scripted(Quirks(most=most, warns=warns), Studies(250)) as one:
         assert numbers(web.search(server(one, 200))) == list(range(1, 251))
 
 

@@ -109,7 +109,7 @@ def _grow(
 
 def _is_last(page: Page, size: int) -> bool:
     count = len(page.items)
-    return count < size and not page.says_more and (count < 50 or count % 50 != 0)
+    return count < size and not page.says_more and count % 10 != 0
 
 
 def _identity(item: Mapping[str, Any], key: str, number: int) -> str:
