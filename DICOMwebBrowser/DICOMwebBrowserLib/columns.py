@@ -77,11 +77,11 @@ def _series_title(item: Item) -> str:
 
 
 COLUMNS: tuple[Column, ...] = (
-    Column("name", lambda: _("Patient / series"), _patient, _series_title, 27),
+    Column("name", lambda: _("Patient / series"), _patient, _series_title, 33),
     Column("date", lambda: _("Date"), _value("StudyDate", texts.date), _value("SeriesDate", texts.date), 13),
-    Column("modality", lambda: _("Modality"), _modalities, _modalities, 11),
-    Column("description", lambda: _("Description"), _value("StudyDescription"), _value("BodyPartExamined"), 18),
+    Column("modality", lambda: _("Modality"), _modalities, _modalities, 10),
     Column("images", lambda: _("Images"), _images, _images, 9, is_number=True),
+    Column("description", lambda: _("Description"), _value("StudyDescription"), _value("BodyPartExamined"), 18),
     Column("here", lambda: _("Here"), _nothing, _nothing, 9, shown=False),
     Column("id", lambda: _("Patient ID"), _value("PatientID"), _nothing, 14, shown=False),
     Column("series", lambda: _("Series"), _value("NumberOfStudyRelatedSeries"), _nothing, 9, False, True),

@@ -296,7 +296,7 @@ class Jobs:
             self._set(job, "loading")
         said, is_error = self._load([job.series for job in ready if job.series])
         for job in ready:
-            job.note = said
+            job.note = said if is_error or job is ready[0] else ""
             if is_error:
                 job.error = {"kind": "LoadError", "message": said, "details": "", "needs": []}
             self._set(job, "failed" if is_error else "done")

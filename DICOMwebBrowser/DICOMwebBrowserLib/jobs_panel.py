@@ -232,6 +232,9 @@ class JobsPanel:
         running = len(jobs.running)
         self.empty.visible = not self.rows
         self.scroll.visible = bool(self.rows)
+        wanted = min(len(self.rows), 4) * 11 * toolkit.unit()
+        self.scroll.minimumHeight = min(wanted, 22 * toolkit.unit())
+        self.scroll.maximumHeight = max(wanted, 1)
         self.sweep.visible = any(job.state in ("done", "cancelled") for job in jobs.jobs)
         self.summary.text = texts.count(running, _("{n} on its way"), _("{n} on their way")) if running else ""
         self._counted(running)

@@ -17,7 +17,8 @@ from DICOMwebBrowserLib.session import Session
 __all__ = ["Preview"]
 
 _FRAMES = 12
-_SIZE = 192
+_SIZE = 256  # pixels
+_NARROW, _WIDE = 22, 42  # characters
 _KEPT = 200
 """Series whose pictures are kept: about 10 MB."""
 
@@ -39,6 +40,7 @@ class Preview:
         self.session, self.widget = session, place
         self.place = ("", "")
         self.frames: list[Any] = []
+        self._middle = 0
         self.references: list[dict[str, Any]] = []
         self._pictures: OrderedDict[str, list[Any]] = session.state.setdefault("pictures", OrderedDict())
         self._details: dict[str, dict[str, Any]] = session.state.setdefault("details", {})
@@ -54,6 +56,13 @@ class Preview:
         self._cine.stop()
         self._delay.stop()
         self._drop_requests()
+
+    def set_wide(self, is_wide: bool) -> None:
+        """Stand beside the results with a large picture, or below them with a small one."""
+        side = (_WIDE if is_wide else _NARROW) * toolkit.unit()
+        self.picture.setFixedSize(side, side)
+        toolkit.put(self._layout, "direction", qt.QBoxLayout.TopToBottom if is_wide else qt.QBoxLayout.LeftToRight)
+        self._show_frame(self.slider.value)
 
     def show(self, study: str, series: str) -> None:
         """Show a series; "" shows what there is to say of the study."""
@@ -84,12 +93,11 @@ class Preview:
     # ------------------------------------------------------------------ widgets
 
     def _make(self) -> None:
-        row = qt.QHBoxLayout()
+        self._layout = row = qt.QHBoxLayout()
         row.spacing = 10
         self.widget.layout().addLayout(row)
         self.picture = qt.QLabel()
-        side = 22 * toolkit.unit()
-        self.picture.setFixedSize(side, side)
+        self.picture.setFixedSize(_NARROW * toolkit.unit(), _NARROW * toolkit.unit())
         self.picture.alignment = qt.Qt.AlignCenter
         self.picture.accessibleName = _("Picture of the series")
         self.picture.styleSheet = "background: #101418; color: #8a949e; border-radius: 4px;"
@@ -116,6 +124,7 @@ class Preview:
         cine.addWidget(self.slider, 1)
         self.reference_box = qt.QCheckBox()
         self.reference_box.checked = True
+        self.reference_box.accessibleName = _("Get what it refers to, too")
         self.reference_box.hide()
         column.addWidget(self.title)
         column.addWidget(self.facts)
@@ -253,14 +262,15 @@ class Preview:
         self.play_button.hide()
 
     def _show_pictures(self, pictures: list[Any]) -> None:
-        was_empty = not self.frames
+        was_in_the_middle = not self.frames or self.slider.value == self._middle
         self.frames = list(pictures)
+        self._middle = len(self.frames) // 2
         several = len(self.frames) > 1
         self.slider.visible = several
         self.play_button.visible = several
         self.slider.setRange(0, len(self.frames) - 1)
-        if was_empty:
-            self.slider.value = len(self.frames) // 2
+        if was_in_the_middle:  # nobody moved it
+            self.slider.value = self._middle
         self._show_frame(self.slider.value)
 
     def _show_frame(self, index: int) -> None:

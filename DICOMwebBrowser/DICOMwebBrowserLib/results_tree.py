@@ -141,6 +141,7 @@ class ResultsTree:
     def _set_up(self) -> None:
         tree, header = self.tree, self.tree.header()
         tree.columnCount = len(COLUMNS)
+        tree.indentation = 2 * toolkit.unit()
         tree.setHeaderLabels([column.title() for column in COLUMNS])
         toolkit.put(header, "sectionsClickable", True)
         toolkit.put(header, "sectionsMovable", True)

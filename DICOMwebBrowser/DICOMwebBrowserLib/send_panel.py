@@ -75,6 +75,7 @@ class SendPanel:
                 self.source, [_("Series") if self.source == "database" else _("Files"), "", ""]
             )
         )
+        self.tree.rootIsDecorated = self.source == "database"
         for column in (1, 2):
             self.tree.setColumnHidden(column, self.source != "scene")
         self._show_hint()

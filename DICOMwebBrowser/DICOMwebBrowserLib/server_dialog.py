@@ -19,7 +19,7 @@ from DICOMwebBrowserLib.session import Session
 
 __all__ = ["ServerDialog"]
 
-_MARKS = {True: ("verified", "good"), False: ("warning", "error"), None: ("info", "info")}
+_MARKS = {True: ("verified", "good"), False: ("warning", "warning"), None: ("info", "info")}
 
 
 class ServerDialog:
@@ -83,7 +83,7 @@ class ServerDialog:
 
     def test(self) -> None:
         """Ask the doctor: it finds the address, measures what the server can do, and says so in words."""
-        self.findings.clear()
+        self._clear_findings()
         self.message.clear()
         if self._sent is not None and not self._sent.ended:
             self._sent.cancel()
@@ -160,14 +160,11 @@ class ServerDialog:
         form.addRow(_("Name"), self.name_edit)
         self.authentication = AuthenticationForm(form)
         layout.addLayout(form)
-        self.tls_box = qt.QGroupBox(_("Certificates (TLS)"))
-        self.tls_box.checkable = True
-        self.tls_box.checked = False
-        tls = qt.QFormLayout(self.tls_box)
+        self.tls_box = qt.QCheckBox(_("Own certificates (TLS)"))
         self.tls_edits = {}
         inner = qt.QWidget()
         rows = qt.QFormLayout(inner)
-        toolkit.set_margins(rows, 0, 0, 0, 0)
+        toolkit.set_margins(rows, 3 * toolkit.unit(), 0, 0, 0)
         for name, label, tip in (
             ("ca_bundle", _("Trusted authorities"), _("File with the certificates to trust instead of the usual ones")),
             ("certificate", _("Own certificate"), _("File with the certificate that says who you are")),
@@ -179,23 +176,31 @@ class ServerDialog:
                 lambda *_args, edit=edit: _choose_file(edit)
             )
             rows.addRow(label, edit)
-        tls.addRow(inner)
         inner.visible = False
         self.tls_box.toggled.connect(lambda shown: setattr(inner, "visible", shown))
         layout.addWidget(self.tls_box)
+        layout.addWidget(inner)
 
     def _make_findings(self, layout: Any) -> None:
         self.message = MessageBar()
         layout.addWidget(self.message.widget)
-        self.findings = qt.QTreeWidget()
+        self.findings = qt.QScrollArea()
         self.findings.accessibleName = _("What the test found")
-        self.findings.columnCount = 1
-        self.findings.headerHidden = True
-        self.findings.rootIsDecorated = False
-        self.findings.wordWrap = True
-        self.findings.minimumHeight = 20 * toolkit.unit()
+        self.findings.widgetResizable = True
+        self.findings.horizontalScrollBarPolicy = qt.Qt.ScrollBarAlwaysOff
+        self.findings.minimumHeight = 40 * toolkit.unit()
         self.findings.hide()
         layout.addWidget(self.findings, 1)
+        layout.addStretch(0)
+        self._clear_findings()
+
+    def _clear_findings(self) -> None:
+        self.finding_labels: list[Any] = []
+        place = qt.QWidget()
+        self._finding_rows = qt.QVBoxLayout(place)
+        self._finding_rows.spacing = 5
+        self._finding_rows.addStretch(1)
+        self.findings.setWidget(place)
 
     def _make_buttons(self, layout: Any) -> None:
         row = qt.QHBoxLayout()
@@ -278,11 +283,16 @@ class ServerDialog:
 
     def _add_finding(self, event: dict[str, Any]) -> None:
         name, kind = _MARKS[event.get("ok")]
-        row = qt.QTreeWidgetItem([str(event.get("text") or event.get("what") or "")])
-        row.setIcon(0, toolkit.icon(name, 14, toolkit.accent(kind)))
-        row.setToolTip(0, row.text(0))
-        self.findings.addTopLevelItem(row)
-        self.findings.scrollToItem(row)
+        mark, label = qt.QLabel(), qt.QLabel(str(event.get("text") or event.get("what") or ""))
+        mark.pixmap = toolkit.picture(name, 14, toolkit.accent(kind))
+        label.wordWrap = True
+        label.textFormat = qt.Qt.PlainText
+        row = qt.QHBoxLayout()
+        row.spacing = 8
+        row.addWidget(mark, 0, qt.Qt.AlignTop)
+        row.addWidget(label, 1)
+        self._finding_rows.insertLayout(self._finding_rows.count() - 1, row)
+        self.finding_labels.append(label)
 
     def _diagnosed(self, result: dict[str, Any]) -> None:
         """Take over what the doctor found out: the right address, the way in, and what the server can do."""

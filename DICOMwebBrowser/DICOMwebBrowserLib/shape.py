@@ -23,11 +23,13 @@ class Shape(qt.QObject):
     ----------
     shown
         Called when the panel is shown again.
+    widened
+        Called with whether the panel is wide, when that changes.
     """
 
-    def __init__(self, root: Any, ui: Any, shown: Callable[[], Any]) -> None:
+    def __init__(self, root: Any, ui: Any, shown: Callable[[], Any], widened: Callable[[bool], Any]) -> None:
         qt.QObject.__init__(self)
-        self._root, self._ui, self._shown = root, ui, shown
+        self._root, self._ui, self._shown, self._widened = root, ui, shown, widened
         self._home: Any = None
         ui.resultsSplitter.setStretchFactor(0, 1)
         ui.resultsSplitter.setStretchFactor(1, 0)
@@ -46,6 +48,7 @@ class Shape(qt.QObject):
             orientation = qt.Qt.Horizontal if is_wide else qt.Qt.Vertical
             if self._ui.resultsSplitter.orientation != orientation:
                 self._ui.resultsSplitter.orientation = orientation
+                self._widened(is_wide)
         elif kind == qt.QEvent.Close and self._home is not None:
             self._ui.windowButton.checked = False
             event.ignore()
@@ -61,6 +64,8 @@ class Shape(qt.QObject):
         if is_wanted:
             self._home = self._root.parentWidget()
             size = self._root.size
+            if self._home is not None and self._home.layout() is not None:
+                self._home.layout().removeWidget(self._root)
             self._root.setParent(self._home.window() if self._home is not None else None)
             self._root.windowFlags = qt.Qt.Window
             self._root.windowTitle = _("DICOMweb Browser")
@@ -70,4 +75,6 @@ class Shape(qt.QObject):
             self._root.windowFlags = qt.Qt.Widget
             if home is not None and home.layout() is not None:
                 home.layout().addWidget(self._root)
+        margin = toolkit.unit() if is_wanted else 0
+        toolkit.set_margins(self._root.layout(), margin, margin, margin, margin)
         self._root.show()

@@ -53,7 +53,7 @@ class Window:
         ui.jobsSection.layout().addWidget(self.jobs.widget)
         self.send = SendPanel(session, self.servers.add, self._show_jobs)
         ui.sendSection.layout().addWidget(self.send.widget)
-        self.shape = Shape(root, ui, self._restore)
+        self.shape = Shape(root, ui, self._restore, self.preview.set_wide)
         self._drag = DragSource(ui.resultsTree.viewport(), self._links)
         self._connect()
         self._show_query()

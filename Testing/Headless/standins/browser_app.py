@@ -93,6 +93,23 @@ class Database(CtkDatabase):
     def seriesForStudy(self, study):
         return tuple(self._by_study.get(str(study), {}))
 
+    def _of_series(self, series: Any, keyword: str) -> str:
+        for path in self._by_series.get(str(series), {}).values():
+            return str(self._headers[path].get(keyword, ""))
+        return ""
+
+    @method
+    def descriptionForSeries(self, series):
+        return self._of_series(series, "SeriesDescription")
+
+    @method
+    def descriptionForStudy(self, study):
+        return next((self._of_series(one, "StudyDescription") for one in self._by_study.get(str(study), {})), "")
+
+    @method
+    def nameForPatient(self, patient):
+        return self._patient_keys()[int(patient) - 1][1]
+
     @method
     def fileForInstance(self, uid):
         return self._by_instance.get(str(uid), "")
@@ -123,6 +140,15 @@ class WidgetBase:
         return str(MODULE / "Resources" / name)
 
 
+def add_plugins(monkeypatch: Any, app: Any) -> None:
+    """Discover our hooks, and a plugin for images like Slicer's own."""
+    from standins.core_plugins import add_volume_plugin
+
+    for hook in sorted((ROOT / "DICOMPluginsExt").glob("*.py")):
+        application.discover(hook.parent, hook.stem, monkeypatch)
+    add_volume_plugin(app)
+
+
 def install(monkeypatch: Any, scene: Any, folder: Path, testing: bool = True) -> Any:
     """Make Slicer look as in the running application, with an empty database in a folder; return what it has."""
     import slicer
@@ -132,6 +158,7 @@ def install(monkeypatch: Any, scene: Any, folder: Path, testing: bool = True) ->
     qt_modules.install(monkeypatch, MODULE)
     slicer_app = Application(testing, folder)
     monkeypatch.setattr(slicer, "app", slicer_app)
+    monkeypatch.setattr(app.modules, "dicomPlugins", {}, raising=False)
     monkeypatch.setattr(slicer, "qSlicerFileDialog", SimpleNamespace(Read=1), raising=False)
     monkeypatch.setattr(slicer.util, "loadUI", qt_modules.load_ui)
     monkeypatch.setattr(slicer.util, "childWidgetVariables", qt_modules.ChildWidgets)

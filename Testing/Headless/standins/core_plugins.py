@@ -42,7 +42,8 @@ def add_volume_plugin(app: SlicerStandIn) -> None:
             if node is None or not node.IsA("vtkMRMLScalarVolumeNode"):
                 return []
             exportable = qSlicerDICOMExportable()
-            exportable.pluginClass, exportable.confidence = "DICOMScalarVolumePlugin", 1.0
+            exportable.name, exportable.pluginClass = "Scalar Volume", "DICOMScalarVolumePlugin"
+            exportable.confidence = 1.0
             return [exportable]
 
     app.modules.dicomPlugins["DICOMScalarVolumePlugin"] = VolumePlugin

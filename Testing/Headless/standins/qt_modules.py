@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -114,7 +113,11 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
 
 
 class ctkDICOMIndexer(QtCore.QObject):
-    """Indexes in a thread of its own, as CTK's does, and says when it is through."""
+    """Indexes behind the caller's back and says when it is through.
+
+    CTK's does so in a thread. A thread of Python would hold up the event loop, which is not what this stands for, so
+    that a timer reads a few files at a time.
+    """
 
     indexingComplete = QtCore.Signal(int, int, int, int)
     progress = QtCore.Signal(int)
@@ -134,13 +137,17 @@ class ctkDICOMIndexer(QtCore.QObject):
         if not self.backgroundImportEnabled:
             raise AssertionError("this would wait")
         self.batches.append(len(files))
-        threading.Thread(target=self._work, args=(self._database, list(files))).start()
+        self._files = list(files)
+        self._timer = QtCore.QTimer(self)
+        self._timer.timeout.connect(self._work)
+        self._timer.start(1)
 
-    def _work(self, database: Any, files: list[str]) -> None:
-        try:
-            database._add(files)
-        finally:
-            self.indexingComplete.emit(0, 0, 0, len(files))
+    def _work(self) -> None:
+        some, self._files = self._files[:4], self._files[4:]
+        self._database._add(some)
+        if not self._files:
+            self._timer.stop()
+            self.indexingComplete.emit(0, 0, 0, self.batches[-1])
 
 
 class QtModule(ModuleType):

@@ -26,6 +26,13 @@ def slicer_app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 @pytest.fixture
+def with_plugins(slicer_app: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Slicer with the plugins that load and export."""
+    browser_app.add_plugins(monkeypatch, slicer_app)
+    return slicer_app
+
+
+@pytest.fixture
 def browser(slicer_app: Any) -> Iterator[Callable[..., Any]]:
     """Make windows of the browser; all are closed in the end, with their workers."""
     from support.browser import Browser
