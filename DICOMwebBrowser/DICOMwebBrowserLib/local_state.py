@@ -6,7 +6,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-__all__ = ["ABSENT", "HERE", "PART", "database", "explanation", "missing", "of_series", "of_study", "words"]
+__all__ = ["ABSENT", "HERE", "PART", "database", "explanation", "of_series", "of_study", "words"]
 
 ABSENT, PART, HERE = "absent", "part", "here"
 
@@ -31,13 +31,6 @@ def of_study(study: str, expected: Any) -> str:
     base = database()
     here = sum(len(base.instancesForSeries(series)) for series in base.seriesForStudy(study)) if base else 0
     return _state(here, expected)
-
-
-def missing(series: str, instances: list[str]) -> list[str]:
-    """Return those instances of a series that are not here."""
-    base = database()
-    here = set(base.instancesForSeries(series)) if base else set()
-    return [uid for uid in instances if uid not in here]
 
 
 def _state(here: int, expected: Any) -> str:

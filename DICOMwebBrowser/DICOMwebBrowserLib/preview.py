@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import qt
@@ -25,6 +26,21 @@ _KEPT = 200
 _WITHOUT_PICTURES = frozenset(
     {"SR", "KO", "PR", "RTSTRUCT", "RTPLAN", "REG", "FID", "RWV", "ANN", "PLAN", "DOC", "SEG"}
 )
+
+
+class Hover(qt.QObject):
+    """Tells whether the mouse is over a widget."""
+
+    def __init__(self, widget: Any, told: Callable[[bool], Any]) -> None:
+        qt.QObject.__init__(self)
+        self._told = told
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Look, and let everything go on."""
+        if event.type() in (qt.QEvent.Enter, qt.QEvent.Leave):
+            self._told(event.type() == qt.QEvent.Enter)
+        return False
 
 
 class Preview:
@@ -68,7 +84,8 @@ class Preview:
         """Show a series; "" shows what there is to say of the study."""
         if (study, series) == self.place:
             return
-        self._cine.stop()
+        if self._is_playing:
+            self.play_or_stop()
         self._drop_requests()
         self.place, self.frames, self.references = (study, series), [], []
         self.reference_box.hide()
@@ -101,6 +118,7 @@ class Preview:
         self.picture.alignment = qt.Qt.AlignCenter
         self.picture.accessibleName = _("Picture of the series")
         self.picture.styleSheet = "background: #101418; color: #8a949e; border-radius: 4px;"
+        self._hover = Hover(self.picture, self._hovered)
         column = qt.QVBoxLayout()
         column.spacing = 4
         self.title = qt.QLabel()
@@ -215,6 +233,12 @@ class Preview:
         if found:
             self._offer(found)
 
+    def check_references(self) -> None:
+        """Look again what is here: what came meanwhile need not be offered."""
+        series = self.place[1]
+        if series in self._details:
+            self._details_came(self.place, self._details[series])
+
     def _offer(self, found: list[dict[str, Any]]) -> None:
         names = [self._name_of(one) for one in found[:3]] + (["..."] if len(found) > 3 else [])
         modality = texts.first_of(self._item.get("Modality")) or _("It")
@@ -290,6 +314,11 @@ class Preview:
         elif len(self.frames) > 1:
             self._cine.start()
         self.play_button.icon = toolkit.icon("pause" if self._is_playing else "play")
+
+    def _hovered(self, is_over: bool) -> None:
+        """Play while the mouse rests on the picture."""
+        if is_over != self._is_playing:
+            self.play_or_stop()
 
     @property
     def _is_playing(self) -> bool:

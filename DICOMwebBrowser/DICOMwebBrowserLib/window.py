@@ -98,6 +98,7 @@ class Window:
             (session.query.failed, self._query_failed),
             (session.notice, self.message.show),
             (session.jobs.failed, self._job_failed),
+            (session.indexing.indexed, lambda count: self.preview.check_references()),
             (session.servers.chosen, self._server_chosen),
         ):
             self._connections.connect(signal, function)

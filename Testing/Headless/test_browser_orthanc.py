@@ -86,6 +86,7 @@ def test_from_an_address_to_nodes_and_back(
     assert segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole()) is volume
     assert all(job.is_verified for job in window.session.jobs.jobs)
     window.wait(lambda: window.window.tree.text(study, "here", series["CT"]) == "here", 10)
+    assert box.visible is False  # the CT is here now
     window.picture("loaded")
 
     window.ui.sendSection.collapsed = False

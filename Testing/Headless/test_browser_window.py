@@ -47,6 +47,14 @@ def test_search_and_series(browser: Make) -> None:
     assert window.ui.loadButton.enabled
     window.wait(lambda: len(window.window.preview.frames) == 9, what="the pictures")
     assert "10 objects" in window.window.preview.facts.text
+    preview = window.window.preview
+    core = qt_modules.QtCore
+    assert preview.slider.value == 4  # the middle
+    qt_modules.application().sendEvent(preview.picture, core.QEvent(core.QEvent.Enter))
+    window.wait(lambda: preview.slider.value == 6, what="it plays")
+    qt_modules.application().sendEvent(preview.picture, core.QEvent(core.QEvent.Leave))
+    assert not preview._is_playing
+    preview.slider.value = 4
     window.picture("series")
 
 
