@@ -7,10 +7,12 @@ that it sends.
 from __future__ import annotations
 
 import socket
+import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urljoin
 
@@ -57,10 +59,26 @@ class Session(requests.Session):
         What lets requests in, None for nothing. They go to the server's own scheme, host and port, and nowhere else.
     connections
         Sockets that are kept open.
+    stopped
+        Whether everything is to be shut: a connection that comes about after that is of no use any more.
+
+    Raises
+    ------
+    AuthenticationError
+        A file with certificates is not there.
     """
 
-    def __init__(self, server: Server, credentials: Credentials | None = None, connections: int = 8) -> None:
+    def __init__(
+        self,
+        server: Server,
+        credentials: Credentials | None = None,
+        connections: int = 8,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         super().__init__()
+        for path in filter(None, (server.tls.ca_bundle, server.tls.certificate, server.tls.key)):
+            if not Path(path).exists():  # requests would raise what looks like a connection that broke
+                raise AuthenticationError(f"{server}: there is no file {path} with a certificate or key.")
         self.server = server
         self.credentials = credentials
         self.max_redirects = MOST_REDIRECTS
@@ -73,9 +91,11 @@ class Session(requests.Session):
         if server.tls.certificate:
             self.cert = (server.tls.certificate, server.tls.key) if server.tls.key else server.tls.certificate
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._sockets_lock = threading.Lock()
+        self._stopped = stopped
         # Never None: OpenSSL would ask for the passphrase of a key on a terminal, and wait.
         passphrase = getattr(credentials, "key_password", "")
-        adapter = _Adapter(self._sockets.add, passphrase, pool_connections=4, pool_maxsize=connections)
+        adapter = _Adapter(self._opened, passphrase, pool_connections=4, pool_maxsize=connections)
         self.mount("http://", adapter)
         self.mount("https://", adapter)
 
@@ -125,12 +145,33 @@ class Session(requests.Session):
             )
         return target
 
+    def close(self) -> None:
+        """Close all sockets; urllib3 leaves those of its pools to the garbage collector."""
+        super().close()
+        with self._sockets_lock:
+            sockets = list(self._sockets)
+        for one in sockets:
+            with suppress(OSError, ValueError):
+                one.close()
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Let a redirected request in anew: a signature is of one address, and requests would look into ~/.netrc."""
+        del response
+        prepared_request.headers.pop("Authorization", None)
+        self._let_in(prepared_request)
+
     def shut(self) -> None:
         """Shut all sockets, from any thread: whoever reads from one or writes to one gets an error at once."""
-        for one in list(self._sockets):
-            with suppress(OSError, ValueError):
-                # The method of the base class: that of SSL sockets would take apart what another thread is using.
-                socket.socket.shutdown(one, socket.SHUT_RDWR)
+        with self._sockets_lock:  # another thread may open one at this moment
+            sockets = list(self._sockets)
+        for one in sockets:
+            _shut(one)
+
+    def _opened(self, one: socket.socket) -> None:
+        with self._sockets_lock:
+            self._sockets.add(one)
+        if self._stopped():  # while it was being opened, so that nobody else could shut it
+            _shut(one)
 
     def _is_own(self, url: str) -> bool:
         return origin(url) in self.server.origins
@@ -162,10 +203,30 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*arguments, key_password=self._passphrase, **options)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: Any = False,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> requests.Response:
+        """Send a request; one to this machine never through a proxy, which may be another machine."""
+        if is_loopback(origin(request.url or "").host):
+            proxies = {}
+        return super().send(request, stream, timeout, verify, cert, proxies)
+
     def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
         manager = super().proxy_manager_for(*arguments, key_password=self._passphrase, **options)
         manager.pool_classes_by_scheme = self._pools
         return manager
+
+
+def _shut(one: socket.socket) -> None:
+    with suppress(OSError, ValueError):
+        # The method of the base class: that of SSL sockets would take apart what another thread is using.
+        socket.socket.shutdown(one, socket.SHUT_RDWR)
 
 
 def _pools(opened: Callable[[socket.socket], None]) -> dict[str, type[HTTPConnectionPool]]:

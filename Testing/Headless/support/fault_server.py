@@ -90,6 +90,7 @@ class World:
             uid = f"{SERIES}.{seed}.{number + 1}"
             self.files[uid] = instance_file(uid, self.random.randbytes(2 * self.random.randint(10, 700)))
         self.names = faults or tuple(FAULTS)
+        self.lasting = faults or INCURABLE
         self.incurable = set(self.random.sample(sorted(self.files), incurable))
         self.left: dict[str, int] = {}
         self.asked: Counter[str] = Counter()
@@ -110,7 +111,7 @@ class World:
             faulty = self.left[path] > 0
             self.left[path] -= faulty
             permanent = path.rpartition("/")[2] in self.incurable
-            name = self.random.choice(INCURABLE if permanent else self.names) if faulty or permanent else "none"
+            name = self.random.choice(self.lasting if permanent else self.names) if faulty or permanent else "none"
             if path.endswith("/instances"):
                 name = name if name in LIST_FAULTS else "none"
             self.used[name] += 1
@@ -238,7 +239,9 @@ def _bomb(world: World, one: Answer) -> None:
         (b"", one.body[: one.body.find(b"DICM") + 4] + b"\x08\x00\x05\x00UN\0\0\xff\xff\xff\x7f")
     )
     packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS | 16)
-    one.body = packer.compress(start) + b"".join(packer.compress(ZEROS) for _ in range(BOMB // len(ZEROS))) + packer.flush()
+    beginning = packer.compress(start)
+    zeros = b"".join(packer.compress(ZEROS) for _ in range(BOMB // len(ZEROS)))
+    one.body = beginning + zeros + packer.flush()
     one.headers["Content-Encoding"] = "gzip"
     one.chunked = False
 
