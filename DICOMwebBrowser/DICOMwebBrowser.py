@@ -52,12 +52,25 @@ class DICOMwebBrowser(ScriptedLoadableModule):
 
     def startupCompleted(self) -> None:
         """Go on with transfers that an earlier Slicer did not finish; without any, nothing is started."""
+        self.addToSubjectHierarchy()
         if slicer.app.testingEnabled():
             return
         from DICOMwebBrowserLib.settings import Settings
 
         if Settings().value("Wishes", {}):
             DICOMwebBrowserLogic().resumeTransfers()
+
+    def addToSubjectHierarchy(self) -> None:
+        """Add *Send to a DICOMweb server...* to the menu of data nodes."""
+        if slicer.util.mainWindow() is None:
+            return
+        try:
+            from DICOMwebBrowserLib import DICOMwebBrowserSubjectHierarchyPlugin as plugin
+
+            scripted = slicer.qSlicerSubjectHierarchyScriptedPlugin(None)
+            scripted.setPythonSource(plugin.DICOMwebBrowserSubjectHierarchyPlugin.filePath)
+        except (ImportError, AttributeError):
+            logger.exception("The DICOMweb Browser has no entry in the menu of the subject hierarchy.")
 
     def urlReceived(self, url: str) -> None:
         """Ask whether a link is to be followed. The link is not logged, because it may hold a token."""

@@ -134,6 +134,12 @@ class ResultsTree:
             entry.toggled.connect(lambda shown, index=index: self._show_column(index, shown))
         return menu
 
+    def set_wide(self, is_wide: bool) -> None:
+        """Give names more room where there is some, unless the person chose a width."""
+        widths = [int(characters * toolkit.unit()) for characters in (COLUMNS[0].width, 1.6 * COLUMNS[0].width)]
+        if self.tree.columnWidth(0) == widths[not is_wide]:
+            self.tree.setColumnWidth(0, widths[is_wide])
+
     def _show_column(self, index: int, shown: bool) -> None:
         self.tree.setColumnHidden(index, not shown)
         self._save_layout()

@@ -53,7 +53,7 @@ class Window:
         ui.jobsSection.layout().addWidget(self.jobs.widget)
         self.send = SendPanel(session, self.servers.add, self._show_jobs)
         ui.sendSection.layout().addWidget(self.send.widget)
-        self.shape = Shape(root, ui, self._restore, self.preview.set_wide)
+        self.shape = Shape(root, ui, self._restore, self._widened)
         self._drag = DragSource(ui.resultsTree.viewport(), self._links)
         self._connect()
         self._show_query()
@@ -122,6 +122,12 @@ class Window:
         self.session.retrieving.get([*self.preview.wanted_references(), *places], action)
         self._show_jobs()
 
+    def offer(self, items: list[int]) -> None:
+        """Show the sending part, with these items of the subject hierarchy checked."""
+        self.ui.sendSection.collapsed = False
+        self.ui.findSection.collapsed = True
+        self.send.select_items(items)
+
     def show_tags(self) -> None:
         """Show the attributes of the selected series."""
         study, series = self._one_series()
@@ -144,6 +150,10 @@ class Window:
         study, series = self._one_series()
         self.ui.tagsButton.enabled = bool(series)
         self.preview.show(study, series)
+
+    def _widened(self, is_wide: bool) -> None:
+        self.preview.set_wide(is_wide)
+        self.tree.set_wide(is_wide)
 
     def _restore(self) -> None:
         """Somebody came back to the window: what is in the database may have changed."""

@@ -60,7 +60,7 @@ class Worker:
         self._process: Any = None
         self._dead: Any = None
         self._log: deque[str] = deque(maxlen=_LINES_OF_LOG)
-        self._started_at, self._restarts, self._closing = 0.0, 0, False
+        self._started_at, self._restarts, self._closing, self._has_started = 0.0, 0, False, False
         self._asked_at: float | None = None
         self._dispatch_timer = qt.QTimer()
         self._dispatch_timer.interval = 1
@@ -115,9 +115,10 @@ class Worker:
         process.setProcessEnvironment(environment)
         process.readyReadStandardOutput.connect(self._read)
         process.readyReadStandardError.connect(self._read_log)
+        process.started.connect(self._started)
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._error)
-        self._started_at, self._asked_at = time.monotonic(), None
+        self._started_at, self._asked_at, self._has_started = time.monotonic(), None, False
         arguments = worker_arguments() if self._arguments is None else self._arguments
         process.start(self._program or python_program(), arguments)
         self._watch_timer.start()
@@ -150,9 +151,15 @@ class Worker:
     # ------------------------------------------------------------------ its end
 
     def _error(self, *_args: Any) -> None:
-        """Of the errors, only that of a program that cannot be started is not followed by ``finished``."""
-        if self._process is not None and self._process.error() == qt.QProcess.FailedToStart:
+        """Of the errors, only that of a program that cannot be started is not followed by ``finished``.
+
+        Which error it is cannot be asked: in Qt 5, ``error`` is a signal as well.
+        """
+        if not self._has_started:
             self._finished()
+
+    def _started(self, *_args: Any) -> None:
+        self._has_started = True
 
     def _finished(self, *_args: Any) -> None:
         if self._closing or self._process is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -292,3 +293,71 @@ def test_dark(browser: Make) -> None:
         window.close()
     finally:
         application.setPalette(before)
+
+
+def test_the_menu_of_the_subject_hierarchy_sends(
+    browser: Make, with_plugins: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import slicer
+
+    class Base:
+        def __init__(self, scripted: Any) -> None:
+            self.scripted = scripted
+
+    monkeypatch.setitem(
+        sys.modules,
+        "AbstractScriptedSubjectHierarchyPlugin",
+        SimpleNamespace(AbstractScriptedSubjectHierarchyPlugin=Base),
+    )
+    from DICOMwebBrowserLib.DICOMwebBrowserSubjectHierarchyPlugin import DICOMwebBrowserSubjectHierarchyPlugin
+
+    window = browser({})
+    hierarchy = with_plugins.hierarchy
+    items = []
+    for name in ("One", "Two"):
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+        items.append(hierarchy.CreateItem(hierarchy.GetSceneItemID(), node))
+    handler = SimpleNamespace(currentItem=lambda: items[1])
+    handlers = SimpleNamespace(instance=lambda: handler)
+    monkeypatch.setattr(slicer, "qSlicerSubjectHierarchyPluginHandler", handlers, raising=False)
+    monkeypatch.setattr(slicer.util, "selectModule", lambda name: None, raising=False)
+    monkeypatch.setattr(slicer.util, "getModuleWidget", lambda name: window.widget, raising=False)
+    owner = qt_modules.QtCore.QObject()
+    plugin = DICOMwebBrowserSubjectHierarchyPlugin(owner)
+    (entry,) = plugin.itemContextMenuActions()
+    entry.visible = False
+    plugin.showContextMenuActionsForItem(hierarchy.GetSceneItemID())
+    assert not entry.visible
+    plugin.showContextMenuActionsForItem(items[1])
+    assert entry.visible
+    entry.trigger()
+    send = window.window.send
+    window.wait(lambda: send.checked() == [items[1]])
+    assert window.ui.sendSection.collapsed is False
+    # Without a study it would be lost on the server; that is said, and nothing is sent.
+    window.use()
+    send.send_button.click()
+    assert "belongs to no study" in send.message.text
+    assert window.session.jobs.jobs == []
+
+
+def test_google_is_picked_from_lists(browser: Make, tmp_path: Path) -> None:
+    window = browser({"log": str(tmp_path / "log"), "names": ["first", "second\teurope-west4"]})
+    from DICOMwebBrowserLib.google_picker import GooglePicker
+
+    chosen: list[dict[str, str]] = []
+    picker = GooglePicker(window.session, chosen.append)
+    picker.begin()
+    for word, combo in picker.combos.items():
+        window.wait(lambda combo=combo: combo.count == 2, what=word)
+        assert combo.itemText(1) == "second"
+        combo.currentIndex = 0
+        combo.activated.emit(0)
+    assert chosen == [dict.fromkeys(("project", "location", "dataset", "store"), "first")]
+    asked_for = [(one["what"], one["project"], one["dataset"]) for one in asked(tmp_path / "log", "google")]
+    assert asked_for == [
+        ("projects", None, None),
+        ("locations", "first", None),
+        ("datasets", "first", None),
+        ("stores", "first", "first"),
+    ]

@@ -41,6 +41,7 @@ class DICOMwebBrowserSelfTest(support.DatabaseTestCase):
     def make_panel(self) -> Any:
         """Return a panel of the module."""
         import qt
+
         from DICOMwebBrowser import DICOMwebBrowserWidget
 
         place = qt.QWidget()

@@ -12,6 +12,7 @@ the JSON object in its first argument says::
     sources             folders, whose files "arrive" in a retrieve
     instances, pause    how many objects a retrieve brings where there are no sources, and seconds between its batches
     references          [{study, series, instances, what}] of every series with the modality SEG
+    names               what Google lists
     log                 file to which every request is written
 """
 
@@ -171,6 +172,9 @@ class FakeWorker:
         is_seg = request.arguments["series"].endswith(".4")
         references = self.options.get("references", []) if is_seg else []
         return {"instances": 10, "size_bytes": 5_300_000, "references": references}
+
+    def do_google(self, request: Request) -> dict[str, Any]:
+        return {"names": self.options.get("names", [])}
 
     def do_tags(self, request: Request) -> dict[str, Any]:
         items = [{"tag": "00100010", "keyword": "PatientName", "vr": "PN", "value": "Doe^Jane"}]

@@ -1,0 +1,55 @@
+"""*Send to a DICOMweb server...* in the menu of the subject hierarchy. Slicer finds the class by the file's name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+import slicer
+from AbstractScriptedSubjectHierarchyPlugin import AbstractScriptedSubjectHierarchyPlugin
+from slicer.i18n import tr as _
+
+
+class DICOMwebBrowserSubjectHierarchyPlugin(AbstractScriptedSubjectHierarchyPlugin):  # type: ignore[misc]
+    """Owns no items; it offers one action for those that have a data node."""
+
+    filePath = __file__
+
+    def __init__(self, scriptedPlugin: Any) -> None:
+        scriptedPlugin.name = "DICOMwebBrowser"
+        AbstractScriptedSubjectHierarchyPlugin.__init__(self, scriptedPlugin)
+        self.sendAction = qt.QAction(_("Send to a DICOMweb server..."), scriptedPlugin)
+        self.sendAction.objectName = "SendToDICOMwebAction"
+        self.sendAction.triggered.connect(lambda *_args: self.send())
+
+    def canAddNodeToSubjectHierarchy(self, node: Any, parentItemID: int) -> float:
+        """Own nothing."""
+        return 0.0
+
+    def canOwnSubjectHierarchyItem(self, itemID: int) -> float:
+        """Own nothing."""
+        return 0.0
+
+    def roleForPlugin(self) -> str:
+        """Have no role."""
+        return "N/A"
+
+    def itemContextMenuActions(self) -> list[Any]:
+        """Return the one action."""
+        return [self.sendAction]
+
+    def showContextMenuActionsForItem(self, itemID: int) -> None:
+        """Show it for what has a data node; Slicer hides it before."""
+        if itemID and self._hierarchy().GetItemDataNode(itemID) is not None:
+            self.sendAction.visible = True
+
+    def send(self) -> None:
+        """Open the module with the item checked; nothing is sent before the person says so."""
+        item = slicer.qSlicerSubjectHierarchyPluginHandler.instance().currentItem()
+        if not item:
+            return
+        slicer.util.selectModule("DICOMwebBrowser")
+        slicer.util.getModuleWidget("DICOMwebBrowser").window.offer([int(item)])
+
+    def _hierarchy(self) -> Any:
+        return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
