@@ -32,7 +32,7 @@ class Cancel:
         self._cancelled = threading.Event()
         self._running = threading.Event()
         self._running.set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a function that handles a signal may come in the midst of any of these
         self._callbacks: dict[int, Callable[[], object]] = {}
         self._next = 0
 
@@ -54,13 +54,14 @@ class Cancel:
             callbacks = list(self._callbacks.values())
             self._callbacks.clear()
         for callback in callbacks:
-            with suppress(OSError):
+            with suppress(Exception):  # what one of them cannot do must not keep the others from stopping
                 callback()
 
     def pause(self) -> None:
         """Let the job wait at its next :meth:`check`; nothing is interrupted."""
-        if not self.cancelled:
-            self._running.clear()
+        with self._lock:
+            if not self.cancelled:
+                self._running.clear()
 
     def resume(self) -> None:
         """Let a paused job go on."""
@@ -99,15 +100,17 @@ class Cancel:
             Takes the registration back.
         """
         with self._lock:
+            key = self._next = self._next + 1
+            self._callbacks[key] = callback
             if not self._cancelled.is_set():
-                key = self._next = self._next + 1
-                self._callbacks[key] = callback
 
                 def remove() -> None:
                     with self._lock:
                         self._callbacks.pop(key, None)
 
                 return remove
-        with suppress(OSError):
-            callback()
+            called = self._callbacks.pop(key, None) is None
+        if not called:
+            with suppress(Exception):
+                callback()
         return lambda: None

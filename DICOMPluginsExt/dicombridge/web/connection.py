@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 import zlib
@@ -35,6 +36,9 @@ DICOM_JSON = "application/dicom+json, application/json;q=0.9"
 BUFFER = 1 << 18
 MOST_JSON = 512 << 20
 MOST_EXPLANATION = 1 << 16
+
+# urllib3 has a class of its own from 2.0 on; before, the error of the socket is in the chain.
+_UNKNOWN_NAME = (socket.gaierror, getattr(urllib3.exceptions, "NameResolutionError", socket.gaierror))
 
 
 class Connection:
@@ -75,7 +79,7 @@ class Connection:
             credentials = credentials_for(server, cancel=self.cancel)
         self.timeouts = timeouts or Timeouts()
         self.retries = retries or Retries()
-        self.session = Session(server, credentials, server.profile.connections)
+        self.session = Session(server, credentials, server.profile.connections, lambda: self.cancel.cancelled)
         self._pace = _Pace(server.profile.requests_per_second)
         self._forget = self.cancel.on_cancel(self.session.shut)
 
@@ -446,7 +450,9 @@ def _translated(error: Exception, server: Server) -> Exception:
     host = str(origin(server.url)) if not server.is_local else str(server)
     if isinstance(error, ValueError):
         return DamagedAnswerError(f"{server}: the answer cannot be read.", details=type(error).__name__)
-    if any(isinstance(one, urllib3.exceptions.NameResolutionError) for one in chain):
+    if any(isinstance(one, requests.exceptions.ProxyError) for one in chain):
+        return _LostError(f"{server}: the proxy on the way to {host} does not let us through or does not answer.")
+    if any(isinstance(one, _UNKNOWN_NAME) for one in chain):
         return UnreachableError(f"{server}: nobody knows the host of {host}. Is the address spelled right?")
     if any(isinstance(one, requests.exceptions.SSLError | urllib3.exceptions.SSLError) for one in chain):
         reason = next((str(one.verify_message) for one in chain if hasattr(one, "verify_message")), "")

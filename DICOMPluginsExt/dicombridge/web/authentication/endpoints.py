@@ -133,7 +133,8 @@ class Endpoints:
         cancel = self._context.cancel
         cancel.check()
         bundle = self._context.field("ca_bundle") or self._context.server.tls.ca_bundle
-        with Session(Server(str(origin(url)), tls=Tls(ca_bundle=bundle))) as session:
+        server = Server(str(origin(url)), tls=Tls(ca_bundle=bundle))
+        with Session(server, stopped=lambda: cancel.cancelled) as session:
             forget = cancel.on_cancel(session.shut)
             try:
                 with session.request(
