@@ -91,6 +91,8 @@ def retrieve(
         Somebody asked to stop; what is complete stays.
     AuthenticationError
         The server does not let us in, any more.
+    RefusedError
+        The server has no instances of the study or series.
     WebError
         Nothing came.
     DicomBridgeError

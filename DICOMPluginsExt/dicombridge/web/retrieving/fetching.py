@@ -18,9 +18,9 @@ from dicombridge.web.retrieving.multipart import WRONG_LENGTH
 from dicombridge.web.retrieving.receiving import Buffers, receive
 from dicombridge.web.retrying import NEVER
 
-__all__ = ["Fetcher", "Patience"]
+__all__ = ["GONE", "Fetcher", "Patience"]
 
-_GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _NOT_THIS_TYPE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE})
 _LOOK = 0.1
@@ -41,6 +41,8 @@ class Patience:
         After which the effect of more connections is looked at.
     worthwhile
         A stream that will be done sooner is left alone.
+    fast
+        Bytes a second of a stream that is left alone too: there the server or the disk is the limit.
     attempts
         How often an instance, or the stream, is asked for.
     stall
@@ -54,6 +56,7 @@ class Patience:
     measured: float = 0.4
     step: float = 0.3
     worthwhile: float = 1.0
+    fast: float = 60e6
     attempts: int = 4
     stall: float = 60.0
     told: float = 0.1
@@ -134,7 +137,7 @@ class Fetcher:
             if uid in ledger.done:
                 self.failures = 0
                 return
-            if isinstance(error, RefusedError) and error.status in _GONE:
+            if isinstance(error, RefusedError) and error.status in GONE:
                 ledger.gave_up(uid, reason, missing=True)
                 return
             if error is not None and not self._is_worth_another_try(error, tries // 2):

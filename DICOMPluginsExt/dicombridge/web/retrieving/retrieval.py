@@ -18,7 +18,7 @@ from dicombridge.errors import (
     WebError,
 )
 from dicombridge.web.connection import Connection
-from dicombridge.web.retrieving.fetching import Fetcher, Patience
+from dicombridge.web.retrieving.fetching import GONE, Fetcher, Patience
 from dicombridge.web.retrieving.ledger import Ledger
 from dicombridge.web.retrieving.receiving import Buffers
 from dicombridge.web.retrieving.report import RetrieveReport, TransferProgress
@@ -228,6 +228,8 @@ class Retrieval:
         if begun is None or now - begun < self.patience.measured:
             return False
         rate = ledger.came / (now - begun)
+        if rate > self.patience.fast:
+            return False
         if not ledger.done:
             # Not even one instance: large ones may each take minutes; other connections do no harm then.
             return now - begun > self.patience.worthwhile
@@ -287,16 +289,14 @@ class Retrieval:
 
         Raises
         ------
+        RefusedError
+            The server does not have the study or series.
         WebError
             Nothing came, and the server does not say what there should be.
         """
         ledger = self.ledger
         if not (ledger.wanted or ledger.done or ledger.missing or ledger.failed):
-            raise (
-                self._stream_error
-                or self._listing_error
-                or DamagedAnswerError(f"{self.connection.server}: the server sent nothing and lists nothing.")
-            )
+            raise self._nothing()
         for uid in ledger.wanted or ():
             if uid not in ledger.done and uid not in ledger.failed:
                 if self._stream_error is None or uid in ledger.missing:
@@ -323,6 +323,16 @@ class Retrieval:
             ledger.manifest.path,
             tuple(notes),
         )
+
+    def _nothing(self) -> WebError:
+        """Return why nothing came."""
+        error, ledger = self._stream_error or self._listing_error, self.ledger
+        status = error.status if isinstance(error, RefusedError) else 0
+        if error is not None and status not in GONE:
+            return error
+        what = f"study {ledger.study}" if ledger.series is None else f"series {ledger.series} in study {ledger.study}"
+        text = f"{self.connection.server}: the server has no instances of {what}."
+        return RefusedError(text, error.details if error else "", status)
 
 
 class _Climb:
