@@ -29,6 +29,8 @@ class Group:
 
     action: str
     jobs: list[Job] = field(default_factory=list)
+    is_complete: bool = True
+    """Whether no more are coming."""
 
 
 @dataclass(eq=False)
@@ -121,20 +123,17 @@ class Jobs:
         """Those that have not ended."""
         return [job for job in self.jobs if not job.has_ended]
 
-    def retrieve(self, jobs: list[Job]) -> None:
-        """Begin retrieving; the jobs have one group."""
-        for job in jobs:
-            job.group.jobs.append(job)
-            self._add(job)
-        for job in jobs:
-            if not job.has_ended:
-                self._send(job)
-
-    def store(self, job: Job) -> None:
-        """Begin storing."""
+    def begin(self, job: Job) -> None:
+        """Begin a transfer; one that has ended, because everything is here already, is listed only."""
         job.group.jobs.append(job)
         self._add(job)
-        self._send(job)
+        if not job.has_ended and job.state != "ready":
+            self._send(job)
+
+    def complete(self, group: Group) -> None:
+        """Say that no more transfers are coming to a group; what is ready may be loaded then."""
+        group.is_complete = True
+        self._group_moved(group)
 
     def pause(self, job: Job) -> None:
         """Pause a transfer."""
@@ -290,7 +289,8 @@ class Jobs:
     def _group_moved(self, group: Group) -> None:
         """Load what came, once nothing of the group is on its way: a segmentation wants its images first."""
         ready = [job for job in group.jobs if job.state == "ready"]
-        if not ready or any(job.state in (*_ON_THEIR_WAY, "indexing") for job in group.jobs):
+        is_waiting = any(job.state in (*_ON_THEIR_WAY, "indexing") for job in group.jobs)
+        if not ready or is_waiting or not group.is_complete:
             return
         for job in ready:
             self._set(job, "loading")
@@ -300,11 +300,6 @@ class Jobs:
             if is_error:
                 job.error = {"kind": "LoadError", "message": said, "details": "", "needs": []}
             self._set(job, "failed" if is_error else "done")
-
-    def loaded_again(self, job: Job) -> None:
-        """Load what is in the database already."""
-        job.state = "ready"
-        self._group_moved(job.group)
 
     def _resume_all(self) -> None:
         for job in self.jobs:

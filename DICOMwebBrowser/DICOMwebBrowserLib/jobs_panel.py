@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import qt
@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from DICOMwebBrowserLib import texts, toolkit
 from DICOMwebBrowserLib.jobs import Job
-from DICOMwebBrowserLib.pacing import Delay
+from DICOMwebBrowserLib.pacing import Delay, Pacer
 from DICOMwebBrowserLib.retrieving import folder_address
 from DICOMwebBrowserLib.session import Session
 from DICOMwebBrowserLib.signals import Connections
@@ -18,6 +18,7 @@ from DICOMwebBrowserLib.signals import Connections
 __all__ = ["JobsPanel", "words_of"]
 
 _DOT = " \N{MIDDLE DOT} "
+_WAITING_ROWS = 10
 
 
 def words_of(job: Job) -> str:
@@ -147,8 +148,8 @@ class JobsPanel:
     def __init__(self, session: Session, counted: Callable[[int], Any]) -> None:
         self.session, self._counted = session, counted
         self.rows: dict[int, JobRow] = {}
-        self._changed: set[int] = set()
-        self._delay = Delay(100, self._show_changed)
+        self._changed: dict[int, Job] = {}
+        self._delay, self._pacer = Delay(100, self._show_changed), Pacer()
         self._connections = Connections()
         self._make()
         for signal, function in (
@@ -157,14 +158,14 @@ class JobsPanel:
             (session.jobs.removed, self._removed),
         ):
             self._connections.connect(signal, function)
-        for job in session.jobs.jobs:
-            self._added(job)
+        self._pacer.run_now("rows", self._rows_of(list(session.jobs.jobs)))
         self._show_empty()
 
     def close(self) -> None:
         """Let go of the session; the transfers go on."""
         self._connections.end()
         self._delay.stop()
+        self._pacer.stop()
 
     def retry(self, job: Job) -> None:
         """Ask again for what failed."""
@@ -201,10 +202,22 @@ class JobsPanel:
         outer.addWidget(self.scroll)
         outer.addLayout(bottom)
 
+    def _rows_of(self, jobs: list[Job]) -> Iterator[None]:
+        for job in jobs:
+            if job in self.session.jobs.jobs:
+                self._added(job)
+            yield
+
     def _added(self, job: Job) -> None:
+        """Make a row; of those that only wait the first ones have one, the others get theirs when they begin."""
+        waiting = sum(row.job.state == "waiting" for row in self.rows.values()) if job.state == "waiting" else 0
+        if waiting < _WAITING_ROWS:
+            self._make_row(job)
+        self._delay.soon()
+
+    def _make_row(self, job: Job) -> None:
         row = self.rows[job.number] = JobRow(job, self)
         self._column.insertWidget(self._column.count() - 1, row.widget)
-        self._show_empty()
 
     def _removed(self, job: Job) -> None:
         row = self.rows.pop(job.number, None)
@@ -214,14 +227,20 @@ class JobsPanel:
         self._show_empty()
 
     def _note(self, job: Job) -> None:
-        self._changed.add(job.number)
+        self._changed[job.number] = job
         self._delay.soon()
 
     def _show_changed(self) -> None:
-        numbers, self._changed = self._changed, set()
-        for number in numbers:
+        self._pacer.run_now("changed", self._shown())
+
+    def _shown(self) -> Iterator[None]:
+        while self._changed:
+            number, job = self._changed.popitem()
             if number in self.rows:
                 self.rows[number].show()
+            elif job.state != "waiting" and job in self.session.jobs.jobs:
+                self._make_row(job)
+            yield
         self._show_empty()
 
     def _sweep(self) -> None:

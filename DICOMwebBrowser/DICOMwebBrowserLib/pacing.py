@@ -32,6 +32,11 @@ class Pacer:
         self._work[name] = work
         self._timer.start()
 
+    def run_now(self, name: str, work: Iterator[Any]) -> None:
+        """Begin a piece of work, its first slice at once: what is small is done when this returns."""
+        self.run(name, work)
+        self._step()
+
     def drop(self, name: str) -> None:
         """Forget a piece of work."""
         self._work.pop(name, None)

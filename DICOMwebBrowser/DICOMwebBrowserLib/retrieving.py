@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import qt
@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from DICOMwebBrowserLib import local_state, texts
 from DICOMwebBrowserLib.columns import COLUMNS, INDEX
 from DICOMwebBrowserLib.jobs import Group, Job, Jobs
+from DICOMwebBrowserLib.pacing import Pacer
 from DICOMwebBrowserLib.query import Query
 from DICOMwebBrowserLib.worker import Worker
 
@@ -39,6 +40,7 @@ class Retrieving:
 
     def __init__(self, worker: Worker, query: Query, jobs: Jobs) -> None:
         self._worker, self._query, self._jobs = worker, query, jobs
+        self._pacer, self._count = Pacer(), 0
 
     def get(self, places: Iterable[Place], action: str, server: dict[str, Any] | None = None) -> None:
         """Retrieve series and studies.
@@ -71,15 +73,18 @@ class Retrieving:
         series: list[Place] = []
         for study, one in chosen:
             series += [(study, one)] if one else [(study, uid) for uid in self._query.results.series.get(study, {})]
-        group, jobs = Group(action), []
+        self._count += 1
+        self._pacer.run_now(f"begin {self._count}", self._begun(list(dict.fromkeys(series)), action, server))
+
+    def _begun(self, series: list[Place], action: str, server: dict[str, Any]) -> Iterator[None]:
+        """Begin one transfer a step: a study may have hundreds of series."""
+        group = Group(action, is_complete=False)
         busy = {job.series for job in self._jobs.running if job.do == "retrieve"}
-        for study, uid in dict.fromkeys(series):
+        for study, uid in series:
             if uid not in busy:
-                jobs.append(self._job(study, uid, server, group))
-        self._jobs.retrieve(jobs)
-        for job in jobs:
-            if job.state == "done" and action == "load":
-                self._jobs.loaded_again(job)
+                self._jobs.begin(self._job(study, uid, server, group))
+                yield
+        self._jobs.complete(group)
 
     def _job(self, study: str, series: str, server: dict[str, Any], group: Group) -> Job:
         item = self._query.results.series_item(study, series)
@@ -87,7 +92,8 @@ class Retrieving:
         job = Job("retrieve", _title(self._query.results.studies.get(study, {}), item), _name(server), arguments, group)
         expected = item.get("NumberOfSeriesRelatedInstances")
         if expected and local_state.of_series(series, expected) == local_state.HERE:
-            job.state, job.note = "done", _("It was in the database already.")
+            job.state = "ready" if group.action == "load" else "done"
+            job.note = _("It was in the database already.")
             job.progress = {"instances": int(expected), "total_instances": int(expected)}
         return job
 

@@ -171,7 +171,7 @@ class SendPanel:
         job = Job("store", title, title_of(server), arguments, Group("store"))
         self._folders[job.number] = folders
         self.outcome.follow(job)
-        self.session.jobs.store(job)
+        self.session.jobs.begin(job)
         self._begun()
 
     def _paths(self, chosen: list[Any]) -> tuple[list[str], list[str]]:

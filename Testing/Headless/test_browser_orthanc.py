@@ -186,3 +186,38 @@ def test_transfers_go_on_after_a_restart(browser: Make, archive: Orthanc, seg: A
     again.wait(again.ended, 60, "what the earlier session began has ended")
     (job,) = again.session.jobs.jobs
     assert (job.state, job.series) == ("done", series["CT"])
+
+
+def test_cancelled_and_asked_for_again(
+    browser: Make, orthanc: Orthanc, phantom_study: PhantomStudy, tmp_path: Path
+) -> None:
+    import slicer
+
+    orthanc.add(sorted(phantom_study.ct.directory.parent.rglob("*.dcm")))
+    window = browser(state=tmp_path / "state")
+    window.use({"url": orthanc.url, "name": "Orthanc"})
+    study = str(pydicom.dcmread(phantom_study.segmentations[0].file, stop_before_pixels=True).StudyInstanceUID)
+    opened(window, study)
+    window.window.tree.select(study)
+    window.ui.downloadButton.click()
+    jobs = window.session.jobs.jobs
+    window.wait(lambda: len(jobs) == len(window.session.results.series[study]))
+    for job in jobs:
+        window.session.jobs.cancel(job)
+    window.wait(lambda: window.ended(len(jobs)), 30)
+    cancelled = [job for job in jobs if job.state == "cancelled"]
+    assert len(cancelled) > len(jobs) // 2  # two run at once, so that most did not begin
+    for job in cancelled:
+        window.window.jobs.retry(job)
+    window.wait(lambda: window.ended(len(jobs)), 60)
+    assert {job.state for job in jobs} == {"done"}
+    on_server = {
+        uid: int(item["NumberOfSeriesRelatedInstances"]) for uid, item in window.session.results.series[study].items()
+    }
+    assert {uid: len(slicer.dicomDatabase.filesForSeries(uid)) for uid in on_server} == on_server
+    # What is here is loaded without asking the server again.
+    window.session.jobs.remove_ended()
+    orthanc.stop()
+    window.window.tree.select(study, next(uid for uid, item in on_server.items() if item == 60))
+    window.ui.downloadButton.click()
+    assert [job.note for job in window.session.jobs.jobs] == ["It was in the database already."]
