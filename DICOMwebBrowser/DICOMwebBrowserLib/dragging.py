@@ -46,7 +46,8 @@ class DragSource(qt.QObject):
         if not links:
             return False
         data = qt.QMimeData()
-        data.setUrls([qt.QUrl(link) for link in links])
+        # As bytes, because not every PythonQt makes a list of addresses from a list.
+        data.setData("text/uri-list", qt.QByteArray("\r\n".join(links).encode("ascii")))
         data.setText("\n".join(links))
         drag = qt.QDrag(self._viewport)
         drag.setMimeData(data)

@@ -27,10 +27,9 @@ def server_of(session: Session, link: Link) -> tuple[dict[str, Any], bool]:
 
 def ask(session: Session, link: Link, parent: Any = None) -> LinkDialog:
     """Show where a link leads to, and follow it if the person agrees."""
-    server, is_known = server_of(session, link)
+    _server, is_known = server_of(session, link)
     dialog = LinkDialog(link, is_known, lambda action: follow(session, link, action), parent)
     dialog.show()
-    _ = server
     return dialog
 
 

@@ -288,12 +288,10 @@ class ResultsTree:
         return str(item.data(0, STUDY_ROLE) or ""), str(item.data(0, SERIES_ROLE) or "")
 
     def _double_clicked(self, item: Any) -> None:
-        study, series = self._place(item)
-        if series:
+        if self._place(item)[1]:
             self._activated()
         else:
             item.setExpanded(not item.isExpanded())
-        _ = study
 
     def _enter_pressed(self, item: Any) -> None:
         if not self._place(item)[1] and not item.isExpanded():

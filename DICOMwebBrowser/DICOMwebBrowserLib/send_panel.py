@@ -8,7 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from DICOMwebBrowserLib import local_state, sending, toolkit
+from DICOMwebBrowserLib import copying, local_state, sending, toolkit
 from DICOMwebBrowserLib.jobs import Group, Job
 from DICOMwebBrowserLib.message_bar import MessageBar
 from DICOMwebBrowserLib.outcome import Outcome
@@ -57,6 +57,7 @@ class SendPanel:
         for name, button in self.source_buttons.items():
             button.checked = name == source
         self.add_files.visible = self.add_folder.visible = source == "files"
+        self.copy_button.enabled = source != "scene"
         self.fill()
 
     def fill(self) -> None:
@@ -174,6 +175,13 @@ class SendPanel:
         self.session.jobs.begin(job)
         self._begun()
 
+    def copy_python(self) -> None:
+        """Copy the call that sends the checked files."""
+        if self.source != "scene" and self.checked():
+            paths, _folders = self._paths(self.checked())
+            code = copying.store_code(self.session.servers.current, paths, bool(self.check_box.checked))
+            qt.QApplication.clipboard().setText(code)
+
     def _paths(self, chosen: list[Any]) -> tuple[list[str], list[str]]:
         """Return what the worker reads, and the folders that are to be removed when it is sent."""
         if self.source == "files":
@@ -234,7 +242,13 @@ class SendPanel:
         self.send_button.clicked.connect(lambda *_args: self.send())
         column.addWidget(self.check_box)
         column.addLayout(row)
-        column.addWidget(self.send_button)
+        what = _("Copy as Python what sends this; the scene has to become files first")
+        self.copy_button = toolkit.button("copy", "", what, self.copy_python)
+        last = qt.QHBoxLayout()
+        last.addWidget(self.send_button, 1)
+        last.addWidget(self.copy_button)
+        column.addLayout(last)
+        self.copy_button.enabled = False
         self.outcome = Outcome(self.session)
         column.addWidget(self.outcome.widget)
 

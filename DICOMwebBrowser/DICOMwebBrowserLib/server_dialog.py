@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import qt
@@ -334,6 +333,6 @@ def _name_from(server: Server) -> str:
 
 def _choose_file(edit: Any) -> None:
     found = qt.QFileDialog.getOpenFileName(None, _("Choose a file"), edit.text)
-    path: Callable[..., Any] | Any = found[0] if isinstance(found, tuple | list) else found
+    path = found[0] if isinstance(found, tuple | list) else found
     if path:
         edit.text = str(path)

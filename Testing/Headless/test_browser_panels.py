@@ -32,6 +32,10 @@ def test_files_are_sent_and_what_failed_again(browser: Make, tmp_path: Path) -> 
     send.choose_source("files")
     good, bad = str(tmp_path / "good.dcm"), str(tmp_path / "bad.dcm")
     send.add_paths([good, bad])
+    send.copy_button.click()
+    code = qt_modules.application().clipboard().text()
+    compile(code, "copied", "exec")
+    assert f"web.store(server, [{good!r}, {bad!r}], check=True)" in code
     send.send_button.click()
     window.wait(window.ended)
     assert window.session.jobs.jobs[0].state == "partial"
@@ -131,7 +135,7 @@ def test_series_are_dragged_to_the_scene(browser: Make) -> None:
     dragged = window.window._links()
     assert len(dragged) == 1
     data = qt_modules.QtCore.QMimeData()
-    data.setUrls([qt_modules.QtCore.QUrl(link) for link in dragged])
+    data.setData("text/uri-list", "\r\n".join(dragged).encode())
     accepted: list[bool] = []
     slicer_dialog = SimpleNamespace(
         mimeData=lambda: data,

@@ -16,8 +16,12 @@ from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
-from shibokensupport import feature
+try:
+    from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
+    from shibokensupport import feature
+except ImportError as error:
+    libraries = "libegl1 libgl1 libxkbcommon0 libdbus-1-3 libfontconfig1 libglib2.0-0 fonts-dejavu-core"
+    raise ImportError(f"{error}. The tests of the window need PySide6 and, on Debian, {libraries}.") from error
 
 _TRUE_PROPERTY = 0x02
 
