@@ -63,10 +63,17 @@ def orthanc(orthanc_session: Orthanc) -> Orthanc:
 
 
 @pytest.fixture(scope="session")
-def locked_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
-    """An Orthanc that wants a user (``anna``) and a password (``s3cret-Pass``)."""
+def locked_orthanc_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """An Orthanc with a user for all tests of a process; ask for ``locked_orthanc`` to get it empty."""
     with start_orthanc(tmp_path_factory.mktemp("orthanc"), {"anna": "s3cret-Pass"}) as server:
         yield server
+
+
+@pytest.fixture
+def locked_orthanc(locked_orthanc_session: Orthanc) -> Orthanc:
+    """An empty Orthanc that wants a user (``anna``) and a password (``s3cret-Pass``)."""
+    locked_orthanc_session.clear()
+    return locked_orthanc_session
 
 
 @pytest.fixture(scope="session")

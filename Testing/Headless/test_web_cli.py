@@ -349,7 +349,7 @@ def test_a_partial_retrieval_lists_what_is_not_there(run: Run, tmp_path: Path, m
     monkeypatch.setattr(retrieving, "retrieve", lambda *_, **__: report)
     code, output, errors = run("retrieve", "https://127.0.0.1/x", "1.2.3", "-o", tmp_path)
     assert code == 1
-    assert output.splitlines() == ["1.2: missing: the server lists it and does not have it", "1.3: cut short"]
+    assert output.splitlines() == ["1.2: missing: the server does not have it", "1.3: cut short"]
     assert errors.splitlines() == [
         "dicombridge: warning: A note.",
         "dicombridge: error: 1 of 3 verified, 1 missing, 1 failed.",

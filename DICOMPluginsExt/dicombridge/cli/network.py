@@ -36,6 +36,7 @@ __all__ = [
     "says_way",
     "tell",
     "transfer_progress",
+    "whole",
     "with_secrets",
     "with_way",
 ]
@@ -120,6 +121,19 @@ def _read_password(server: Server) -> None:
     if not names:
         raise DicomBridgeError(f"{server} is asked without a secret; --user or --auth says how it is to be used.")
     secrets.set_secret(server, names[0], secrets.read_secret(sys.stdin, f"{names[0].capitalize()} of {server}: "))
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Return what reads a whole number of an argument that is not below another."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is below {least}")
+        return value
+
+    number.__name__ = "whole number"  # as argparse calls it where there is none
+    return number
 
 
 def says_way(arguments: argparse.Namespace) -> bool:
@@ -247,7 +261,8 @@ def interruptible() -> Iterator[Cancel]:
 
     def stop(number: int, frame: Any) -> None:
         signal.signal(signal.SIGINT, before)
-        cancel.cancel()
+        # In a thread: this one may hold, at this moment, the very locks that are needed for it.
+        threading.Thread(target=cancel.cancel, name="interrupted", daemon=True).start()
 
     signal.signal(signal.SIGINT, stop)
     try:

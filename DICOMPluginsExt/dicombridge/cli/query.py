@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dicombridge.cli import common, network, tables
+from dicombridge.errors import DicomBridgeError
 
 HELP = "Search a server for patients, studies, series or instances."
 
@@ -52,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", metavar="UID", help="only within this study")
     parser.add_argument("--series", metavar="UID", help="only within this series of the study")
     parser.add_argument("--fuzzy", action="store_true", help="names by the beginnings of their parts")
-    parser.add_argument("--limit", type=int, metavar="N", help="at most so many")
-    parser.add_argument("--offset", type=int, default=0, metavar="N", help="leave out so many before them")
+    parser.add_argument("--limit", type=network.whole(1), metavar="N", help="at most so many")
+    parser.add_argument("--offset", type=network.whole(0), default=0, metavar="N", help="leave out so many before them")
     parser.add_argument(
         "--show", action="append", default=[], metavar="KEYWORD", help="one more column; may be repeated"
     )
@@ -96,6 +97,8 @@ def _filters(given: list[str]) -> dict[str, Any]:
     """Return filters; a comma stands between several values that are looked for: ``ModalitiesInStudy=CT,MR``."""
     filters: dict[str, Any] = dict(common.settings(given, "KEYWORD=VALUE, e.g. PatientName=DOE*", "--filter"))
     for keyword, value in filters.items():
+        if not keyword[0].isupper() and not keyword[0].isdigit():  # a word of our own, such as limit, or misspelt
+            raise DicomBridgeError(f"--filter {keyword}: {keyword!r} is not the keyword of a DICOM attribute.")
         if "," in value and (keyword.startswith("Modalit") or keyword.endswith("UID")):
             filters[keyword] = [one.strip() for one in value.split(",") if one.strip()]
     return filters

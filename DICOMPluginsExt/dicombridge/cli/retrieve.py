@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", metavar="STUDY[/SERIES[/INSTANCE]]", help="UIDs with slashes between them")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for the DICOM files")
     parser.add_argument("--transfer-syntax", default="*", metavar="UID", help="ask for this one (as it is stored)")
-    parser.add_argument("--connections", type=int, metavar="N", help="so many at a time (as many as help)")
+    parser.add_argument("--connections", type=network.whole(1), metavar="N", help="so many at a time (as many as help)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -48,14 +48,12 @@ def run(arguments: argparse.Namespace) -> None:
             raise CancelledError(
                 f"interrupted; what came stays in {arguments.output}, and the same command goes on with it"
             ) from None
-    if not (report.verified or report.missing or report.failed):
-        raise DicomBridgeError(f"{server} has no instances of {arguments.what}.")
     if arguments.json:
         print(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:
         for note in report.notes:
             network.tell(note)
-        network.listed([(uid, "missing: the server lists it and does not have it") for uid in report.missing])
+        network.listed([(uid, "missing: the server does not have it") for uid in report.missing])
         network.listed(list(report.failed.items()))
     if report.missing or report.failed:
         raise DicomBridgeError(f"{report.summary}.")

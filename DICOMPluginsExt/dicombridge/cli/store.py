@@ -13,6 +13,7 @@ from dicombridge.errors import CancelledError, DicomBridgeError, UnreadableError
 if TYPE_CHECKING:
     from dicombridge.web.storing import StoreReport
 
+SAME = "Is the same as "
 HELP = "Store files, folders or a node of a scene on a server."
 
 
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ask the server afterwards what it has; one or all: fetch one instance, or each, and compare",
     )
     parser.add_argument("--deidentify", action="store_true", help="remove who it is of, before it is sent")
-    parser.add_argument("--connections", type=int, metavar="N", help="requests at a time (a few)")
+    parser.add_argument("--connections", type=network.whole(1), metavar="N", help="requests at a time (a few)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -68,6 +69,17 @@ def run(arguments: argparse.Namespace) -> None:
         _tell(report)
     if not report.complete:
         raise DicomBridgeError(f"{report.summary}.")
+    _refuse_nothing(arguments.paths, report)
+
+
+def _refuse_nothing(paths: list[str], report: StoreReport) -> None:
+    """What was named on the command line and is nothing to store must not pass for stored."""
+    for path in paths:
+        reason = report.skipped.get(str(Path(path).expanduser()), "")
+        if reason and not reason.startswith(SAME):
+            raise DicomBridgeError(f"{path}: {reason[0].lower()}{reason[1:]}")
+    if not report.total:
+        raise DicomBridgeError(f"{', '.join(paths)}: there are no DICOM objects to store.")
 
 
 def _what(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:

@@ -27,9 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_server_arguments(parser)
     parser.add_argument("what", metavar="STUDY/SERIES[/INSTANCE]", help="UIDs with slashes between them")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the picture: .png, .jpg, .webp or .gif")
-    parser.add_argument("--size", type=int, default=128, metavar="N", help="most pixels of a side (128)")
+    parser.add_argument("--size", type=network.whole(16), default=128, metavar="N", help="most pixels of a side (128)")
     parser.add_argument(
-        "--frames", type=int, default=1, metavar="N", help="so many pictures, side by side; one after the other in .gif"
+        "--frames",
+        type=network.whole(1),
+        default=1,
+        metavar="N",
+        help="so many pictures, side by side; one after the other in .gif",
     )
     parser.add_argument("--json", action="store_true", help="print what the picture shows as JSON")
 

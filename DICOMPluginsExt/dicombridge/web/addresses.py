@@ -16,6 +16,7 @@ __all__ = ["Origin", "check_uid", "is_loopback", "joined", "local_path", "origin
 _PORTS = {"http": 80, "https": 443}
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _LONGEST_UID = 64
+_HOST = re.compile(r"[^\s\x00-\x1f\x7f<>\"'\\^`{|}]+")
 
 
 class Origin(NamedTuple):
@@ -45,7 +46,7 @@ def origin(url: str) -> Origin:
     """
     parts = _split(url)
     scheme = parts.scheme.lower()
-    if scheme not in _PORTS or not parts.hostname:
+    if scheme not in _PORTS or not parts.hostname or not _HOST.fullmatch(parts.netloc):
         raise DicomBridgeError(f"{redacted(url)!r} is not an address that begins with http:// or https://.")
     return Origin(scheme, parts.hostname.lower().rstrip("."), parts.port or _PORTS[scheme])
 
@@ -122,15 +123,24 @@ def local_path(url: str) -> Path | None:
     True
     >>> local_path("file:///data/a%20b").as_posix()
     '/data/a b'
+
+    Raises
+    ------
+    DicomBridgeError
+        It begins like an address of another kind, or with the home of a user whom nobody knows.
     """
     scheme, mark, rest = url.partition("://")
     if mark and scheme.lower() in _PORTS:
         return None
     if mark and scheme.lower() == "file":
-        return Path(url2pathname(urlsplit(url).path) if rest.startswith("/") else unquote(rest))
+        rest = rest[len("localhost") :] if rest.lower().startswith("localhost/") else rest
+        return Path(url2pathname(urlsplit(f"file://{rest}").path) if rest.startswith("/") else unquote(rest))
     if mark:
         raise DicomBridgeError(f"{redacted(url)!r}: an address begins with http://, https:// or file://.")
-    return Path(url).expanduser()
+    try:
+        return Path(url).expanduser()
+    except RuntimeError as error:
+        raise DicomBridgeError(f"{url!r}: {error}") from error
 
 
 def _split(url: str) -> SplitResult:

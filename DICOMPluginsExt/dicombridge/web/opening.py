@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dicombridge.errors import DicomBridgeError, MissingReferenceError
+from dicombridge.errors import DicomBridgeError, MissingReferenceError, RefusedError
 from dicombridge.web.addresses import local_path
 
 if TYPE_CHECKING:
@@ -145,19 +145,23 @@ def files_of(
     while waiting:
         place = waiting.pop(0)
         asked_for = place[0] == link.study and place[1] in series
-        report = web.retrieve(
-            source,
-            study=place[0],
-            series=place[1],
-            instances=list(wanted[place]) or None,
-            directory=folder / place[0] / place[1],
-            progress=progress,
-            cancel=cancel,
-        )
+        try:
+            report = web.retrieve(
+                source,
+                study=place[0],
+                series=place[1],
+                instances=list(wanted[place]) or None,
+                directory=folder / place[0] / place[1],
+                progress=progress,
+                cancel=cancel,
+            )
+        except RefusedError as error:
+            if asked_for:
+                raise
+            tell(f"A series that is referred to could not be retrieved: {error}")
+            continue
         if (report.missing or report.failed) and asked_for:
             raise MissingReferenceError(f"{source}: series {place[1]}: {report.summary}; what came stays in the cache.")
-        if asked_for and not report.verified:
-            raise DicomBridgeError(f"{source}: there are no instances of series {place[1]} in study {place[0]}.")
         files |= dict.fromkeys(report.files)
         for reference in web.details(source, *place, cancel=cancel).references:
             found = (reference.study, reference.series)

@@ -270,7 +270,10 @@ def kheops_link(url: str) -> tuple[Server, Secret] | None:
     >>> server.url, token
     ('https://demo.kheops.online/api', Secret(...))
     """
-    parts = urlsplit(url.strip())
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        return None
     match = re.fullmatch(r"/view/([A-Za-z0-9._~-]{8,})/?", parts.path)
     if match is None or parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         return None

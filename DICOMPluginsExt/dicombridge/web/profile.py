@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, get_args, get_origin, get_type_hints
 
 __all__ = ["Profile"]
 
@@ -79,10 +79,23 @@ class Profile:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Profile:
-        """Return the profile that :meth:`to_json` gave; what this version does not know is left out."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: _plain(value) for name, value in values.items() if name in known})
+        """Return the profile that :meth:`to_json` gave; what this version does not know is left out.
+
+        >>> Profile.from_json({"page_size": "many", "connections": 4, "notes": ["Slow."], "of": "tomorrow"}).to_json()
+        {'connections': 4, 'notes': ['Slow.']}
+        """
+        known = get_type_hints(cls)
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return cls(**{name: value for name, value in plain.items() if name in known and _fits(value, known[name])})
 
 
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _fits(value: Any, kind: Any) -> bool:
+    """Return whether a value is of a kind that a field takes: files are changed by hand, and come from others."""
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
+    kinds = get_args(kind) or (kind,)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return type(value) in kinds
+    return value >= 0 and (type(value) in kinds or float in kinds)

@@ -231,7 +231,10 @@ def server(text: str, settings: Settings | None = None) -> Server:
     if path is not None and path.exists():
         return Server(str(path))
     names = ", ".join(one.name for one in saved.all()) or "none"
-    raise DicomBridgeError(f"{text!r} is no saved server, address, folder or zip file. Saved servers: {names}.")
+    raise DicomBridgeError(
+        f"{text!r} is no saved server, folder or zip file, and no address, which begins with http:// or "
+        f"https://. Saved servers: {names}."
+    )
 
 
 def settings_folder() -> Path:

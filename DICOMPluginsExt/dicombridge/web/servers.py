@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +29,10 @@ SECRETS = frozenset(
     }
 )
 SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-amz-security-token", "x-api-key"})
+
+# RFC 9110 5.1, 5.5; what is beyond Latin-1 cannot be sent.
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_CONTROL = re.compile(r"[^\x20-\x7e\xa0-\xff]")
 
 
 @dataclass(frozen=True)
@@ -126,10 +131,13 @@ class Server:
         object.__setattr__(self, "url", _cleaned(str(self.url)))
         for service in ("qido", "wado", "stow"):
             object.__setattr__(self, service, _cleaned(getattr(self, service)))
-        object.__setattr__(self, "headers", dict(self.headers))
+        object.__setattr__(self, "headers", {str(name): str(value).strip() for name, value in self.headers.items()})
         secret = sorted(name for name in self.headers if name.lower() in SECRET_HEADERS)
         if secret:
             raise DicomBridgeError(f"The header {secret[0]!r} is a secret, which the authentication sends.")
+        broken = [name for name, value in self.headers.items() if not _TOKEN.fullmatch(name) or _CONTROL.search(value)]
+        if broken:
+            raise DicomBridgeError(f"{broken[0]!r} is no header that can be sent.")
 
     def __hash__(self) -> int:
         return hash((self.url, self.name, self.qido, self.wado, self.stow, self.authentication, self.tls, self.profile))
@@ -213,9 +221,9 @@ def _cleaned(url: str) -> str:
         return ""
     if local_path(url) is not None:
         return url
+    origin(url)
     if "@" in urlsplit(url).netloc:
         raise DicomBridgeError(f"{redacted(url)}: user and password do not belong in the address; use authentication.")
     if "?" in url or "#" in url:
         raise DicomBridgeError(f"{redacted(url)}: what follows ? or # does not belong in a root address.")
-    origin(url)
     return without_slash(url)

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from itertools import islice
 from typing import Any, NamedTuple
 
-from dicombridge.errors import RefusedError
+from dicombridge.errors import DicomBridgeError, RefusedError
 from dicombridge.web.cancelling import Cancel
 from dicombridge.web.catalogue.attributes import level_of, plain, vr_of
 from dicombridge.web.catalogue.client import Searcher
@@ -81,6 +81,8 @@ def search(
     DicomBridgeError
         The query makes no sense. This comes at once; errors of the server (``WebError``) come while iterating.
     """
+    if offset < 0 or (limit is not None and limit < 0):
+        raise DicomBridgeError("limit and offset of a search are not below 0.")
     query = query_of(level, study, series, filters, fields, fuzzy)
     tell = told or (lambda _text: None)
     stop = None if limit is None else offset + limit

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 from dicombridge.errors import DicomBridgeError
-from dicombridge.web.addresses import check_uid, is_loopback, origin, redacted, without_slash
+from dicombridge.web.addresses import check_uid, is_loopback, local_path, origin, redacted, without_slash
 from dicombridge.web.presets import PRESETS, Preset, kheops_link, preset, preset_server
 from dicombridge.web.secrets import Secret
 from dicombridge.web.servers import Server
@@ -77,7 +76,8 @@ def understood(text: str) -> Pasted:
     if not text:
         raise DicomBridgeError("Enter the address of a server, or a folder.")
     if "://" not in text:
-        if Path(text).expanduser().exists():
+        path = local_path(text)
+        if path is not None and path.exists():
             return Pasted(Server(text))
         if not _HOST.fullmatch(text) or not re.search(r"[.:\]]|^localhost", text.partition("/")[0]):
             raise DicomBridgeError(f"{text!r} is neither an address nor a folder that exists.")

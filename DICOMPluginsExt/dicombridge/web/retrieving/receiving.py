@@ -12,6 +12,7 @@ import queue
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
 
 from dicombridge.errors import DamagedAnswerError
@@ -209,6 +210,8 @@ def receive(
     DamagedAnswerError
         The answer has no end, or is something else than instances. The parts that had come before are not affected.
     """
+    if answer.status == HTTPStatus.NO_CONTENT:
+        return
     kind = media_type(answer.headers.get("Content-Type", ""))
     if not kind.startswith("multipart/") and kind not in _ONE_INSTANCE:
         raise DamagedAnswerError(f"The answer is {kind[:60] or 'of no type'} and not DICOM.")

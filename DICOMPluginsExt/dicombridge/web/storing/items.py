@@ -291,7 +291,9 @@ class Sources:
                 yield read_item(path)
             except UnreadableError as error:
                 self._count(-1, -size)
-                self._told(str(path), "skipped", error.reason[0].upper() + error.reason[1:])
+                # What cannot be read may well be an object; what is none was never meant to be stored.
+                state = "failed" if isinstance(error.__cause__, OSError) else "skipped"
+                self._told(str(path), state, error.reason[0].upper() + error.reason[1:])
 
     def _of_dataset(self, dataset: Any) -> Iterator[Item]:
         """Write a dataset to a file, so that it is sent as everything else is, and not held twice in memory."""

@@ -32,8 +32,9 @@ def error_of(error: BaseException) -> dict[str, Any]:
     message = " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror:
         message = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+    kinds = (kind.__name__ for kind in type(error).__mro__)
     return {
-        "kind": type(error).__name__,
+        "kind": next(name for name in kinds if not name.startswith("_")),  # those are nobody's but the engine's
         "message": message or type(error).__name__,
         "details": str(getattr(error, "details", "") or ""),
         "needs": [str(name) for name in getattr(error, "needs", ()) or ()],

@@ -433,7 +433,7 @@ def _shown(name: object) -> str:
 
 def _unknown(sentence: str, name: object, known: list[str]) -> str:
     near = difflib.get_close_matches(name[:_LONGEST_SHOWN], known, 1) if isinstance(name, str) else []
-    return f"{sentence}; did you mean {near[0]!r}?" if near else f"{sentence}; there are: {', '.join(known)}."
+    return f"{sentence}; did you mean {near[0]!r}?" if near else f"{sentence}; there are: {', '.join(known) or 'none'}."
 
 
 def to_line(value: Mapping[str, Any]) -> bytes:
