@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,16 +14,18 @@ from typing import Any
 
 import pytest
 from support.fault_server import SERIES, serve_faults
+from support.orthanc import free_port
 from support.scripted_quirks import Quirks
 from support.scripted_server import scripted
 from test_web_retrieve_quirks import Answer, OddWorld, fetched
 
 from dicombridge import web
 from dicombridge.cli import main
-from dicombridge.errors import DicomBridgeError, RefusedError
+from dicombridge.errors import DicomBridgeError, RefusedError, UnreachableError
 from dicombridge.web.addresses import local_path
 from dicombridge.web.connection import _LostError
 from dicombridge.web.profile import Profile
+from dicombridge.web.retrieving.folder import Folder
 from dicombridge.web.saved import SavedServers, SettingsFile
 from dicombridge.web.servers import Server
 from dicombridge.web.storing import items
@@ -113,6 +116,43 @@ def test_what_the_server_does_not_have_is_an_error(tmp_path: Path, how: str) -> 
     profile = Profile(retrieve_levels=("instance",)) if how == "single instances" else None
     with serve_faults() as server, pytest.raises(RefusedError, match=f"no instances of series {SERIES} in study"):
         fetched(server, OddWorld(1, nothing), tmp_path / "in", profile)
+
+
+def test_a_server_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    begin = time.monotonic()
+    with pytest.raises(UnreachableError, match="nothing listens"):
+        web.retrieve(Server(f"http://127.0.0.1:{free_port()}"), "1.2", "1.3", directory=tmp_path)
+    assert time.monotonic() - begin < 3.0, "with repetitions it would be seven seconds"
+
+
+def test_a_study_of_many_series_goes_into_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only some folders are kept open; none is closed while another thread names a file in it."""
+    usual = os.rename
+    with Folder(tmp_path) as folder:
+
+        def others() -> None:
+            for number in range(70):
+                os.close(folder.find(f"1.{number}", "1.2") or os.open(tmp_path, os.O_RDONLY))
+
+        for number in range(70):
+            (tmp_path / f"1.{number}").mkdir()
+        part = folder.part()
+        part.write(memoryview(b"first"))
+
+        def slow(*arguments: Any, **options: Any) -> None:
+            thread = threading.Thread(target=others)
+            threads.append(thread)
+            thread.start()
+            thread.join(0.3)
+            usual(*arguments, **options)
+
+        threads: list[threading.Thread] = []
+        monkeypatch.setattr(os, "rename", slow)
+        path, _ = part.keep("1.500", "1.2")
+        monkeypatch.undo()
+        threads[0].join()
+    assert path.read_bytes() == b"first"
+    assert [one.name for one in tmp_path.rglob("*.dcm")] == ["1.2.dcm"]
 
 
 # Store ------------------------------------------------------------------------------------------------------------

@@ -43,6 +43,8 @@ class Patience:
         A stream that will be done sooner is left alone.
     fast
         Bytes a second of a stream that is left alone too: there the server or the disk is the limit.
+    alone
+        So long such a stream runs before the server is asked for its list, which would keep it from sending.
     attempts
         How often an instance, or the stream, is asked for.
     stall
@@ -57,6 +59,7 @@ class Patience:
     step: float = 0.3
     worthwhile: float = 1.0
     fast: float = 60e6
+    alone: float = 2.0
     attempts: int = 4
     stall: float = 60.0
     told: float = 0.1
@@ -92,6 +95,7 @@ class Fetcher:
         self._accepts = _accepts(connection, ledger.asked)
         self._accept = 0
         self._not_before = 0.0
+        self._was_there = False
         self._lock = threading.Lock()
 
     @property
@@ -162,8 +166,11 @@ class Fetcher:
         while True:
             choice = self._accept
             try:
-                return self.connection.get(url, accept=self._accepts[choice], retries=NEVER)
+                answer = self.connection.get(url, accept=self._accepts[choice], retries=NEVER)
+                self._was_there = True
+                return answer
             except RefusedError as error:
+                self._was_there = True
                 if error.status not in _NOT_THIS_TYPE or choice + 1 >= len(self._accepts):
                     raise
                 with self._lock:
@@ -177,6 +184,8 @@ class Fetcher:
             if error.status not in retries.statuses:
                 return False
             asked = error.retry_after
+        elif type(error) is UnreachableError and not self._was_there:
+            return False  # nobody listens there, or the name is misspelled: one is told at once
         delay = retries.delay(min(attempt, max(retries.times - 1, 0)), asked)
         if delay is None:
             return False

@@ -52,7 +52,7 @@ class Folder:
     def __init__(self, directory: Path, reserve: int = 0) -> None:
         self.path = directory.absolute()
         self._reserve = reserve
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # also held while a folder's descriptor is used: another thread may close it
         self._since_look = 0
         self._series: dict[str, int] = {}
         self._token = f"{os.getpid()}-{next(_numbers)}"
@@ -105,7 +105,8 @@ class Folder:
         name = f"{check_uid(instance)}.dcm"
         path = self.path / check_uid(series) / name
         if _BY_DESCRIPTOR:
-            os.rename(part, name, src_dir_fd=self._descriptor, dst_dir_fd=self._series_folder(series, make=True))
+            with self._lock:
+                os.rename(part, name, src_dir_fd=self._descriptor, dst_dir_fd=self._series_folder(series, make=True))
         else:
             self._series_folder(series, make=True)
             (self.path / part).replace(path)
@@ -116,10 +117,11 @@ class Folder:
         name = f"{check_uid(instance)}.dcm"
         flags = os.O_RDONLY | _NO_LINK | getattr(os, "O_NONBLOCK", 0)
         try:
-            folder = self._series_folder(series, make=False)
             if _BY_DESCRIPTOR:
-                descriptor = os.open(name, flags, dir_fd=folder)
+                with self._lock:
+                    descriptor = os.open(name, flags, dir_fd=self._series_folder(series, make=False))
             else:
+                self._series_folder(series, make=False)
                 path = self.path / series / name
                 if path.is_symlink():
                     return None
