@@ -10,7 +10,7 @@ from AbstractScriptedSubjectHierarchyPlugin import AbstractScriptedSubjectHierar
 from slicer.i18n import tr as _
 
 
-class DICOMwebBrowserSubjectHierarchyPlugin(AbstractScriptedSubjectHierarchyPlugin):  # type: ignore[misc]
+class DICOMwebBrowserSubjectHierarchyPlugin(AbstractScriptedSubjectHierarchyPlugin):
     """Owns no items; it offers one action for those that have a data node."""
 
     filePath = __file__

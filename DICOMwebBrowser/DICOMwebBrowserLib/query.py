@@ -198,4 +198,9 @@ class Query:
         if study in self._waiting:
             waiting = self._waiting.pop(study)
             self.results.series_changed.emit(study)
-            self.failed.emit(error, lambda: [self.fetch_series(study, then) for then in waiting])
+
+            def again() -> None:
+                for then in waiting:
+                    self.fetch_series(study, then)
+
+            self.failed.emit(error, again)

@@ -156,10 +156,10 @@ class ResultsTree:
         header.stretchLastSection = True
         kept = self.session.settings.value("Columns", {})
         for index, column in enumerate(COLUMNS):
-            width, shown, place = kept.get(column.key) or (column.width * toolkit.unit(), column.shown, index)
+            width, shown, position = kept.get(column.key) or (column.width * toolkit.unit(), column.shown, index)
             tree.setColumnWidth(index, int(width))
             tree.setColumnHidden(index, not shown and index > 0)
-            header.moveSection(header.visualIndex(index), min(int(place), len(COLUMNS) - 1))
+            header.moveSection(header.visualIndex(index), min(int(position), len(COLUMNS) - 1))
         header.sectionClicked.connect(self._header_clicked)
         header.sectionResized.connect(lambda *_args: self._keep_layout.start())
         header.sectionMoved.connect(lambda *_args: self._keep_layout.start())
@@ -170,8 +170,8 @@ class ResultsTree:
         tree.verticalScrollBar().valueChanged.connect(self._scrolled)
         if "sorting" in self.session.state:
             self._sorting = tuple(self.session.state["sorting"])
-            column, descending = self._sorting
-            header.setSortIndicator(column, qt.Qt.DescendingOrder if descending else qt.Qt.AscendingOrder)
+            place, descending = self._sorting
+            header.setSortIndicator(place, qt.Qt.DescendingOrder if descending else qt.Qt.AscendingOrder)
 
     def _save_layout(self) -> None:
         self._keep_layout.stop()

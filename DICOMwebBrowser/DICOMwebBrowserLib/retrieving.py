@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import qt
@@ -67,7 +68,7 @@ class Retrieving:
         if not open_studies:
             self._begin(chosen, action, server)
         for study in open_studies:
-            self._query.fetch_series(study, lambda study=study: ready(study), server)
+            self._query.fetch_series(study, partial(ready, study), server)
 
     def _begin(self, chosen: list[Place], action: str, server: dict[str, Any]) -> None:
         series: list[Place] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import qt
@@ -101,7 +102,7 @@ class ServerPanel:
         add = self.menu.addMenu(_("Add"))
         toolkit.action(add, _("Any DICOMweb server..."), self.add)
         for template in servers.templates:
-            toolkit.action(add, f"{template['title']}...", lambda name=template["name"]: self.add(name))
+            toolkit.action(add, f"{template['title']}...", partial(self.add, template["name"]))
         self.menu.addSeparator()
         copy = lambda: qt.QApplication.clipboard().setText(str(server.get("url") or ""))  # noqa: E731
         toolkit.action(self.menu, _("Copy the address"), copy, "copy", bool(server))

@@ -92,7 +92,7 @@ class Window:
             ("Ctrl+C", ui.resultsTree, lambda: self._copy(self._uids())),
         ):
             self._shortcut(keys, widget, function)
-        for signal, function in (
+        for signal, slot in (
             (session.query.changed, self._show_query),
             (session.query.told, lambda text: self.message.show("info", text)),
             (session.query.failed, self._query_failed),
@@ -101,10 +101,10 @@ class Window:
             (session.indexing.indexed, lambda count: self.preview.check_references()),
             (session.servers.chosen, self._server_chosen),
         ):
-            self._connections.connect(signal, function)
+            self._connections.connect(signal, slot)
 
     def _shortcut(self, keys: str, widget: Any, function: Callable[[], Any]) -> None:
-        made = (getattr(qt, "QAction", None) or qt.QShortcut)(widget)
+        made = qt.QAction(widget)
         made.shortcut = qt.QKeySequence(keys)
         made.shortcutContext = qt.Qt.WidgetWithChildrenShortcut
         made.triggered.connect(lambda *_args: function())
