@@ -133,6 +133,20 @@ def test_a_profile_that_says_there_are_no_pages() -> None:
         assert all(offset is None for _, offset in asked(one))
 
 
+@pytest.mark.parametrize("profile", [{}, {"pages": False}, {"pages": True}])
+@pytest.mark.parametrize(("limit", "offset"), [(5, 10), (None, 45), (30, 25), (5, 60)])
+def test_results_are_passed_over_here_where_the_server_does_not(
+    profile: dict[str, Any], limit: int | None, offset: int
+) -> None:
+    """A window that asks for the next results must not get the first ones again."""
+    told: list[str] = []
+    with scripted(Quirks(ignores_offset=not profile.get("pages")), Studies(53)) as one:
+        found = web.search(server(one, **profile), limit=limit, offset=offset, told=told.append)
+        assert numbers(found) == list(range(1, 54))[offset:][:limit]
+        assert len(one.requests) <= 4
+    assert told == []
+
+
 def test_pages_of_alternatives_do_not_repeat() -> None:
     both = [instance(number, 1, 1, Modality="CT") for number in range(1, 41)]
     both += [instance(number, 2, 1, Modality="MR") for number in range(21, 61)]

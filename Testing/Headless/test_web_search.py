@@ -189,6 +189,25 @@ def test_what_a_server_does_not_heed_is_told_and_done_here(
     assert words in told[0]
 
 
+@pytest.mark.parametrize(
+    ("quirks", "profile"),
+    [
+        (Quirks(searchable=("PatientID",)), {"searchable": ("PatientID",)}),
+        (Quirks(ignored=("StudyDescription",)), {}),
+        (Quirks(), {}),
+    ],
+)
+def test_what_a_result_lacks_matches_nothing_where_filters_are_done_here(
+    quirks: Quirks, profile: dict[str, Any]
+) -> None:
+    """Servers may leave out what has no value."""
+    studies = [instance(number, StudyDescription="Head" if number in (2, 5) else "Foot") for number in range(1, 7)]
+    for number in (1, 4):
+        del studies[number - 1]["StudyDescription"]
+    with scripted(quirks, studies) as one:
+        assert numbers(web.search(server(one, page_size=3, **profile), StudyDescription="Head")) == [2, 5]
+
+
 def test_filters_that_the_profile_says_are_done_here_are_not_asked_for() -> None:
     with scripted(Quirks(searchable=("PatientID",)), hospital()) as one:
         found = web.search(server(one, searchable=("PatientID",)), StudyDescription="Head", StudyDate="20200401-")

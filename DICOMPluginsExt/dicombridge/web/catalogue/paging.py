@@ -43,7 +43,7 @@ def pages(
 
     A page that is shorter than asked for is the last, unless the server says that there are more, or its length is a
     round number, which may be the server's own limit. A server that ignores ``offset`` repeats itself: then larger and
-    larger pages are asked for, and what comes twice is left out.
+    larger pages are asked for, what comes twice is left out, and results are passed over here.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def pages(
     first
         Fewer that will perhaps do, and are asked for first.
     offset
-        Results to pass over, by the server.
+        Results to pass over.
     most
         Results that are needed, None for all.
     seen
@@ -60,19 +60,24 @@ def pages(
     """
     profile = searcher.connection.server.profile
     key = key_of(query.uids[-1])
-    window = _Window(min(size, first) if first else size, offset)
+    repeats = profile.pages is False
+    over = offset if repeats else 0  # results that are still to be passed over here
+    window = _Window(min(size, first) if first and not over else size, offset - over)
     given = 0
     before = 0
-    repeats = profile.pages is False
     while True:
         if profile.last_offset is not None and window.offset > profile.last_offset:
             told(f"{_name(searcher)} gives no more than {window.offset} results. Narrow the search to see the others.")
             return
         page = _page(searcher, query, parameters, window, repeats)
+        if offset and window.offset == offset and profile.pages is None and _begins(searcher, query, parameters, page):
+            repeats, over, window.offset = True, offset, 0
         new = [item for number, item in enumerate(page.items) if seen.add(_identity(item, key, number))]
-        if new:
-            yield new
-        given += len(new)
+        wanted = new[over:]
+        over -= min(over, len(new))
+        if wanted:
+            yield wanted
+        given += len(wanted)
         count = len(page.items)
         if not count or (most is not None and given >= most) or _is_last(page, window.size):
             return
@@ -89,6 +94,15 @@ def pages(
 def _page(searcher: Searcher, query: Query, parameters: Parameters, window: _Window, repeats: bool) -> Page:
     offset = window.offset if window.offset and not repeats else None
     return searcher.page(query.level, parameters, query.study, query.series, window.size, offset)
+
+
+def _begins(searcher: Searcher, query: Query, parameters: Parameters, page: Page) -> bool:
+    """Whether a page that is further on is the first one, so that the server did not look at the offset."""
+    if not page.items:
+        return False
+    first = _page(searcher, query, parameters, _Window(1, 0), False).items
+    key = key_of(query.uids[-1])
+    return bool(first) and _identity(first[0], key, 0) == _identity(page.items[0], key, 0)
 
 
 def _grow(

@@ -174,6 +174,8 @@ class _Search:
         self._basic_only = False
         self._found = 0
         self._dropped = 0
+        self._returned: set[str] = set()  # keywords of filters whose attributes the server returns
+        self._unheeded: set[str] = set()  # and of those that it turned out to ignore
 
     def results(self, limit: int | None, offset: int) -> Iterator[Item]:
         """Yield the results, from ``offset`` on and at most ``limit``."""
@@ -273,32 +275,38 @@ class _Search:
         query = self._query
         items = [item for one in page if (item := self._complete(plain(one))) is not None]
         known = {keyword for keyword in query.filters if any(keyword in item for item in items)}
-        self._tell_unknown(items, known, asked)
-        kept = []
+        self._returned |= known
+        self._tell_unknown(items, self._returned, asked)
+        by_server = query.filters.keys() - asked.here - asked.wide if sent is query else frozenset()
         for item in items:
-            failed = [keyword for keyword in known if not self._matches(item, keyword, asked, sent)]
-            if not failed:
-                kept.append(item)
-                continue
-            self._dropped += 1
-            for keyword in failed:
-                if keyword not in asked.here | asked.wide and sent is query:
+            for keyword in by_server & known:
+                if not self._matches(item, keyword, True):
+                    self._unheeded.add(keyword)
                     self._tell(f"{self._server} does not heed the filter {keyword}; its results are filtered here.")
+        by_server = by_server - self._unheeded
+        kept = [
+            item
+            for item in items
+            if all(self._matches(item, keyword, keyword in by_server) for keyword in self._returned)
+        ]
+        self._dropped += len(items) - len(kept)
         self._found += len(kept)
         yield from sorted(kept, key=_number_of(query)) if _number_of(query) else kept
 
-    def _matches(self, item: Item, keyword: str, asked: Asked, sent: Query) -> bool:
+    def _matches(self, item: Item, keyword: str, by_server: bool) -> bool:
+        """Whether an item matches; what it lacks has no value, unless the server knew and left it out."""
         query = self._query
-        by_server = sent is query and keyword not in asked.here | asked.wide
+        if keyword not in item:
+            return by_server
         is_name = vr_of(keyword) == "PN"
         if is_name and query.fuzzy and by_server:
             return True  # the server's own idea of what sounds alike
         texts = query.filters[keyword]
         found = matches(item, keyword, texts, query.fuzzy)
-        if found is False and is_name and by_server:
+        if not found and is_name and by_server:
             # Servers may be more generous with names, e.g. with accents; what they ignore looks different.
             return any(fuzzy_match(str(item[keyword]), text) for text in texts)
-        return found is not False
+        return bool(found)
 
     def _tell_unknown(self, items: Sequence[Item], known: set[str], asked: Asked) -> None:
         for keyword in self._query.filters if items else ():
