@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 from support.folders import sample
 from support.scripted_quirks import ROOT, Quirks, instance
 from support.scripted_server import Scripted, scripted
@@ -108,6 +111,21 @@ def test_large_pictures_are_made_small() -> None:
     assert pixels(found.data).std() > 20
 
 
+def test_a_picture_of_a_server_that_would_fill_the_memory_or_is_broken_is_not_opened() -> None:
+    written = BytesIO()
+    Image.new("1", (20000, 20000)).save(written, "PNG")
+    small = BytesIO()
+    Image.new("L", (2000, 1000), 77).save(small, "PNG")
+    broken = small.getvalue().replace(b"IDAT", b"I\xffAT")
+    with scripted(instances=series(1)) as one:
+        path = f"/dicom-web/studies/{STUDY}/series/{SERIES}/instances/{SERIES}.1/rendered"
+        for data in (written.getvalue(), broken):
+            one.pages[path] = lambda request, data=data: (200, "image/png", data)
+            (found,) = web.thumbnails(server(one), STUDY, SERIES, size=100)
+            assert pixels(found.data).shape == (50, 100)
+            assert pixels(found.data).std() > 20  # made here
+
+
 def test_objects_without_pixels_have_no_pictures() -> None:
     report = instance(1, SOPClassUID="1.2.840.10008.5.1.4.1.1.88.33", Modality="SR")
     with scripted(instances=[report]) as one:
@@ -116,6 +134,14 @@ def test_objects_without_pixels_have_no_pictures() -> None:
         assert web.thumbnails(server(one), STUDY, "1.2.3.4.5") == []
     with pytest.raises(DicomBridgeError):
         web.thumbnails(web.Server("http://127.0.0.1:9"), "x", SERIES)
+
+
+def rle_frame(values: Any) -> bytes:
+    """A frame of 16 bits as RLE, by pydicom."""
+    dataset = pydicom.dcmread(sample("CT_small.dcm"))
+    dataset.PixelData = values.tobytes()
+    dataset.compress(RLELossless, encoding_plugin="pydicom")
+    return next(generate_frames(dataset.PixelData, number_of_frames=1))
 
 
 # --- Windows -------------------------------------------------------------------------------------------------------
@@ -136,6 +162,50 @@ def test_a_window_is_applied_to_signed_values_after_rescaling(tmp_path: Path) ->
     expected = np.clip((hounsfield + 160) / 400 * 255, 0, 255)
     assert (media_type, grey.shape) == ("image/jpeg", (128, 128))
     assert abs(grey.astype(float) - expected).mean() < 4
+
+
+@pytest.mark.parametrize("window", [(0, 65536), None])
+def test_a_window_in_which_nothing_can_be_told_apart_is_not_applied(tmp_path: Path, window: Any) -> None:
+    """As nuclear medicine has them: all that 16 bits hold."""
+    dataset = pydicom.dcmread(sample("CT_small.dcm"))
+    dataset.PixelData = (dataset.pixel_array // 20).astype("<i2").tobytes()
+    if window:
+        dataset.WindowCenter, dataset.WindowWidth = window
+    dataset.save_as(tmp_path / "a.dcm")
+    assert shown(tmp_path / "a.dcm")[1].std() > 40
+
+
+def test_values_outside_of_a_window_stay_black(tmp_path: Path) -> None:
+    """Noise of air is not what a person wants to see."""
+    dataset = pydicom.dcmread(sample("CT_small.dcm"))
+    dataset.PixelData = (dataset.pixel_array % 8).astype("<i2").tobytes()
+    dataset.WindowCenter, dataset.WindowWidth = 1040, 400
+    dataset.save_as(tmp_path / "a.dcm")
+    assert not shown(tmp_path / "a.dcm")[1].any()
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+def test_a_frame_of_many_is_read_alone(tmp_path: Path, syntax: str) -> None:
+    """A slide, or a cine loop, may have gigabytes."""
+    dataset = pydicom.dcmread(sample("CT_small.dcm"))
+    frames = np.repeat(dataset.pixel_array[None] % 256, 800, axis=0).astype("<i2")
+    dataset.NumberOfFrames = len(frames)
+    dataset.PixelData = frames.tobytes()
+    if syntax == RLELossless:
+        dataset.PixelData = encapsulate([rle_frame(frames[0])] * len(frames))
+        dataset["PixelData"].VR = "OB"
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(tmp_path / "a.dcm")
+    size = (tmp_path / "a.dcm").stat().st_size
+    expected = shown(tmp_path / "a.dcm", frame=400)[1]
+    assert expected.std() > 20
+    tracemalloc.start()
+    try:
+        assert np.array_equal(shown(tmp_path / "a.dcm", frame=800)[1], expected)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < size / 8
 
 
 def test_inverted_grey_values(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from pydicom.uid import UID
 from dicombridge.errors import DamagedAnswerError, RefusedError, UnreadableError
 from dicombridge.web.addresses import check_uid
 from dicombridge.web.cancelling import Cancel
-from dicombridge.web.catalogue.client import query_string
+from dicombridge.web.catalogue.attributes import plain
+from dicombridge.web.catalogue.client import Searcher, query_string
+from dicombridge.web.catalogue.query import Query, asked_of
 from dicombridge.web.catalogue.search import search
 from dicombridge.web.catalogue.single import instance_address, whole
 from dicombridge.web.catalogue.windowing import picture
@@ -26,6 +28,8 @@ __all__ = ["Thumbnail", "chosen", "has_pixels", "thumbnails"]
 _ACCEPT = "image/jpeg"
 """One type only: Orthanc's plugin 1.7 refuses lists."""
 _MOST_PICTURE = 8 << 20
+_MOST_PIXELS = 64 << 20
+"""Pixels of a server's picture: a few bytes may stand for gigabytes."""
 _MOST_INSTANCE = 256 << 20
 """Bytes of an instance that is fetched for a picture."""
 _BRIEFLY = Retries(times=2, statuses=frozenset({429, 503}))
@@ -150,13 +154,19 @@ def _items(
     for item in search(server, "series", study=study, series=series, connection=connection, limit=1):
         number = item.get("NumberOfSeriesRelatedInstances")
         count = number if isinstance(number, int) else 0
-    for offset in dict.fromkeys((count // 2 if server.profile.pages is not False else 0, 0)):
-        found = list(
-            search(server, "instance", study=study, series=series, connection=connection, limit=1, offset=offset)
-        )
-        if found:
-            return list(found)
-    return []
+    if count > 1 and server.profile.pages is not False and (middle := _one(connection, study, series, count // 2)):
+        return [middle]
+    return list(search(server, "instance", study=study, series=series, connection=connection, limit=1))
+
+
+def _one(connection: Connection, study: str, series: str, offset: int) -> Mapping[str, Any] | None:
+    """Ask for an instance further on; any other will do as well, so it does not matter what the server makes of it."""
+    asked = asked_of(Query("instance", study, series), connection.server.profile)
+    try:
+        page = Searcher(connection).page("instance", asked.alternatives[0], study, series, limit=1, offset=offset)
+    except RefusedError:
+        return None
+    return next((item for item in map(plain, page.items) if item.get("SOPInstanceUID")), None)
 
 
 class _Painter:
@@ -212,9 +222,11 @@ def _small(thumbnail: Thumbnail, size: int) -> Thumbnail:
         with Image.open(BytesIO(thumbnail.data)) as image:
             if max(image.size) <= 2 * size:
                 return thumbnail
+            if image.width * image.height > _MOST_PIXELS:
+                raise DamagedAnswerError("This picture is too large.")
             image.thumbnail((size, size))
             written = BytesIO()
             image.save(written, image.format)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DamagedAnswerError("This is no picture.") from error
     return Thumbnail(thumbnail.instance, thumbnail.frame, thumbnail.media_type, written.getvalue())

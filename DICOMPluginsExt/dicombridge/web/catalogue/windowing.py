@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from io import BytesIO
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -15,9 +17,10 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, pixel
 from dicombridge.errors import UnreadableError
 from dicombridge.pixels import DEFLATED_IMAGE_FRAME, RLE_LOSSLESS, PixelFrames
 
-__all__ = ["PIXELS", "picture"]
+__all__ = ["picture"]
 
-PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_FEWEST_GREYS = 32
+"""The part of a window, one of so many, in which values can hardly be told apart."""
 
 
 def picture(source: Any, frame: int, size: int, name: str) -> tuple[str, bytes]:
@@ -47,10 +50,11 @@ def picture(source: Any, frame: int, size: int, name: str) -> tuple[str, bytes]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pydicom, about values that do not matter here
-            dataset = dcmread(source)
-            if not any(keyword in dataset for keyword in PIXELS):
-                raise UnreadableError(name, "has no pixels")
-            values, is_mask = _values(dataset, frame)
+            with _opened(source) as file:
+                dataset = dcmread(file, stop_before_pixels=True)
+                if not file.read(1):
+                    raise UnreadableError(name, "has no pixels")
+                values, is_mask = _values(dataset, file, frame)
             image = _sized(Image.fromarray(values), dataset, size, is_mask)
     except UnreadableError:
         raise
@@ -64,10 +68,14 @@ def picture(source: Any, frame: int, size: int, name: str) -> tuple[str, bytes]:
     return "image/jpeg", written.getvalue()
 
 
-def _values(dataset: Dataset, frame: int) -> tuple[Any, bool]:
+def _opened(source: Any) -> contextlib.AbstractContextManager[BinaryIO]:
+    return contextlib.nullcontext(source) if hasattr(source, "read") else Path(source).open("rb")
+
+
+def _values(dataset: Dataset, file: BinaryIO, frame: int) -> tuple[Any, bool]:
     """Return the frame as 8-bit grey or colour values, and whether it has few values with sharp edges."""
     count = max(int(dataset.get("NumberOfFrames") or 1), 1)
-    pixels = _frame(dataset, min(frame, count) - 1)
+    pixels = _frame(dataset, file, min(frame, count) - 1)
     photometric = str(dataset.get("PhotometricInterpretation") or "MONOCHROME2")
     if photometric == "PALETTE COLOR":
         # Only where all pixels are of the palette: the supplemental one goes with grey values.
@@ -81,13 +89,17 @@ def _values(dataset: Dataset, frame: int) -> tuple[Any, bool]:
     return grey, bool(np.unique(pixels[:: max(pixels.shape[0] // 64, 1)]).size <= 4)
 
 
-def _frame(dataset: Dataset, index: int) -> Any:
-    """Decode one frame; two encodings of segmentations that pydicom does not know are known to the library."""
+def _frame(dataset: Dataset, file: BinaryIO, index: int) -> Any:
+    """Decode one frame, and read no other where its place is known.
+
+    Two encodings of segmentations that pydicom does not know are known to the library.
+    """
     syntax = str(dataset.file_meta.TransferSyntaxUID)
     one_bit = syntax == RLE_LOSSLESS and dataset.get("BitsAllocated") == 1
     if not (one_bit or syntax == DEFLATED_IMAGE_FRAME):
-        return pixel_array(dataset, index=index)
-    data = dataset.PixelData
+        return pixel_array(file, index=index)
+    file.seek(0)
+    data = dcmread(file).PixelData
     return next(islice(PixelFrames("its pixels", data, 0, len(data), syntax, dataset), index, None))
 
 
@@ -100,12 +112,12 @@ def _windowed(pixels: Any, dataset: Dataset) -> Any:
         bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
         return _stretched(np.asarray(table, np.float32), 0.0, float(2**bits - 1))
     values = np.asarray(values, np.float32)
-    window = _window(dataset)
-    if window is not None:
-        return _stretched(values, *window)
     finite = values[np.isfinite(values)]
     if not finite.size:
         return np.zeros(values.shape, np.uint8)
+    window = _window(dataset)
+    if window is not None and not _is_too_wide(window, float(finite.min()), float(finite.max())):
+        return _stretched(values, *window)
     low, high = np.percentile(finite, (1, 99))
     if low == high:
         low, high = finite.min(), finite.max()
@@ -124,6 +136,11 @@ def _window(dataset: Dataset) -> tuple[float, float] | None:
     centre, width = ends
     half = max(width - 1, 1e-6) / 2
     return (centre - 0.5 - half, centre - 0.5 + half) if width > 0 else None
+
+
+def _is_too_wide(window: tuple[float, float], low: float, high: float) -> bool:
+    """Whether all values are within a few grey values of a window, such as one of all that 16 bits hold."""
+    return window[0] <= low < high <= window[1] and (high - low) * _FEWEST_GREYS < window[1] - window[0]
 
 
 def _stretched(values: Any, low: float, high: float) -> Any:
