@@ -16,10 +16,12 @@ from support.scripted_quirks import ROOT, Quirks, instance
 from support.scripted_server import scripted
 
 from dicombridge import web
-from dicombridge.errors import CancelledError, DicomBridgeError
+from dicombridge.errors import CancelledError, DicomBridgeError, RefusedError
+from dicombridge.web import diagnosis as doctors
 from dicombridge.web import secrets
 from dicombridge.web.diagnosis import Diagnosis
 from dicombridge.web.diagnosis.pasted import understood
+from dicombridge.web.diagnosis.probing import Found, at
 
 OBJECTS = [instance(number, PatientName=name) for number, name in enumerate(("Big^MF", "Doe^John", "Müller^Eva"), 1)]
 
@@ -209,6 +211,53 @@ def test_credentials_go_to_no_other_server() -> None:
         secrets.set_secret(server, "password", "s3cret")
         assert not web.doctor(server).ok
         assert other.requests == []
+
+
+def test_a_client_certificate_is_shown_to_no_other_server_and_to_nobody_as_a_stranger() -> None:
+    tls = web.Tls(certificate="/keys/anna.pem", key="/keys/anna.key", ca_bundle="/authority.pem")
+    server = web.Server("https://pacs.example.org/rs", tls=tls, headers={"X-Project": "secret plans"})
+    other = at(server, "https://elsewhere.example.org/rs")
+    assert (other.tls, other.headers) == (web.Tls(ca_bundle="/authority.pem"), {})
+    assert at(server, "https://pacs.example.org/dicom-web").tls == tls
+
+
+@pytest.mark.parametrize("lets_strangers_in", [True, False])
+def test_what_a_stranger_would_be_asked_for_is_asked_without_the_certificate(
+    lets_strangers_in: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[web.Server] = []
+
+    def find_root(server: web.Server, roots: list[str], cancel: object) -> Found:
+        asked.append(server)
+        refused = None if lets_strangers_in else RefusedError("No required SSL certificate was sent", status=400)
+        return Found(server, is_open=lets_strangers_in, error=refused)
+
+    monkeypatch.setattr(doctors, "find_root", find_root)
+    certificate = web.Authentication("certificate")
+    with scripted(instances=OBJECTS) as one:
+        server = web.Server(one.url, authentication=certificate, tls=web.Tls(certificate="/keys/anna.pem"))
+        examination = doctors._Examination(understood(one.url), web.Cancel(), lambda finding: None)
+        examination._let_in(server, Found(server, is_open=True))
+    assert [stranger.tls for stranger in asked] == [web.Tls()]
+    (finding,) = examination._findings
+    assert ("lets everybody in" in finding.text, "Yours is accepted" in finding.text) == (
+        lets_strangers_in,
+        not lets_strangers_in,
+    )
+
+
+def test_separate_roots_stay_separate() -> None:
+    with scripted(instances=OBJECTS) as queries, scripted(instances=OBJECTS) as files:
+        server = web.Server(
+            f"{queries.rest}/nothing", qido=queries.url, wado=files.url, stow=f"{files.url}/stow", headers={"X-A": "b"}
+        )
+        found = web.doctor(server)
+        assert found.ok
+        assert found.server.changed(profile=web.Profile()) == server
+        assert found.server.headers == {"X-A": "b"}
+        assert any("/instances/" in request.path for request in files.requests)
+        assert not any("/instances/" in request.path for request in queries.requests)
+    assert f"The root is {queries.url}." in [finding.text for finding in found.findings]
 
 
 # --- Certificates --------------------------------------------------------------------------------------------------

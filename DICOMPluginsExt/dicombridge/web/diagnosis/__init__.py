@@ -20,16 +20,8 @@ from dicombridge.web.cancelling import Cancel
 from dicombridge.web.diagnosis.certificates import certificate_of
 from dicombridge.web.diagnosis.measuring import Finding, measured
 from dicombridge.web.diagnosis.pasted import Pasted, configured_roots, local_preset, preset_of, understood
-from dicombridge.web.diagnosis.probing import (
-    Found,
-    at,
-    authentication_asked,
-    connected,
-    find_root,
-    script,
-    scripts,
-)
-from dicombridge.web.servers import Authentication, Server
+from dicombridge.web.diagnosis.probing import Found, authentication_asked, connected, find_root, script, scripts
+from dicombridge.web.servers import Authentication, Server, Tls
 
 __all__ = ["Diagnosis", "Finding", "doctor"]
 
@@ -162,7 +154,7 @@ class _Examination:
             entered = f"No DICOMweb server was found at {self._pasted.server.url} or below it."
             self._say("root", False, str(root.error) if isinstance(root.error, UnreachableError) else entered)
             return self._diagnosis(root.server)
-        self._say("root", True, f"The root is {root.server.url}.")
+        self._say("root", True, f"The root is {root.server.qido_root}.")
         server = self._named(root.server)
         self._transport(server)
         server = self._let_in(server, root)
@@ -193,7 +185,7 @@ class _Examination:
         return server.changed(profile=known.profile)
 
     def _transport(self, server: Server) -> None:
-        place = origin(server.url)
+        place = origin(server.qido_root)
         if place.scheme == "http":
             if is_loopback(place.host):
                 self._say("TLS", None, "Plain http, within this machine.")
@@ -215,9 +207,7 @@ class _Examination:
             if kind == "none":
                 self._say("authentication", True, "It lets everybody in.")
             else:
-                challenge = self._challenge(server)
-                asked = authentication_asked(server, challenge)[1] if challenge else "It also lets everybody in."
-                self._say("authentication", True, f"{asked} Yours is accepted." if challenge else asked)
+                self._say("authentication", True, self._asked_of_strangers(server))
             return server
         asked_kind, text = authentication_asked(server, root.challenge)
         if kind != "none":
@@ -229,7 +219,11 @@ class _Examination:
         self._say("authentication", False, text)
         return server.changed(authentication=asked_kind) if asked_kind is not None else server
 
-    def _challenge(self, server: Server) -> str:
-        """Ask what a stranger would be asked for."""
-        stranger = at(Server(server.url, tls=server.tls), server.url)
-        return find_root(stranger, [stranger.url], self._cancel).challenge
+    def _asked_of_strangers(self, server: Server) -> str:
+        """Return what a stranger would be asked for, who has no client certificate either."""
+        stranger = Server(server.qido_root, tls=Tls(server.tls.ca_bundle))
+        found = find_root(stranger, [stranger.url], self._cancel)
+        if found.is_open:
+            return "It also lets everybody in."
+        asked = authentication_asked(server, found.challenge)[1] if found.challenge else "It lets not everybody in."
+        return f"{asked} Yours is accepted."

@@ -12,7 +12,7 @@ from dicombridge.web.addresses import origin
 from dicombridge.web.cancelling import Cancel
 from dicombridge.web.connection import DICOM_JSON, Connection
 from dicombridge.web.retrying import NEVER
-from dicombridge.web.servers import Authentication, Server
+from dicombridge.web.servers import Authentication, Server, Tls
 from dicombridge.web.sessions import Timeouts
 
 __all__ = ["Found", "authentication_asked", "connected", "find_root"]
@@ -50,11 +50,12 @@ def connected(server: Server, cancel: Cancel) -> Connection:
 
 
 def at(server: Server, root: str) -> Server:
-    """Return a server with another root; with its credentials only where they were meant to go."""
-    own = server.origins
-    if origin(root) in own:
-        return server.changed(url=root, qido="", wado="", stow="")
-    return Server(root, name=server.name, tls=server.tls)
+    """Return a server with another root; with its credentials, and certificate, only where they were meant to go."""
+    if root == server.qido_root:
+        return server  # with its other roots, where it has several
+    if origin(root) in server.origins:
+        return server.changed(url=root, qido="")
+    return Server(root, name=server.name, tls=Tls(server.tls.ca_bundle))
 
 
 def find_root(server: Server, roots: Iterable[str], cancel: Cancel) -> Found:
