@@ -29,6 +29,7 @@ from dicombridge.web.retrieving.folder import Folder
 from dicombridge.web.saved import SavedServers, SettingsFile
 from dicombridge.web.servers import Server
 from dicombridge.web.storing import items
+from dicombridge.web.worker.client import Sent, WorkerProcess
 from dicombridge.web.worker.handlers import error_of
 
 NOBODY = "https://127.0.0.1:1/dicom-web"
@@ -219,3 +220,31 @@ def test_an_interrupt_in_the_midst_of_a_lock_does_not_hang(tmp_path: Path) -> No
             rest = process.stdout.read()
             killer.cancel()
         assert (rest, process.returncode) == ("ended\n", 0)
+
+
+def test_a_worker_that_talks_much_and_a_client_that_does_too(tmp_path: Path) -> None:
+    """Both write more than a pipe holds; neither waits for the other for ever."""
+    talker = tmp_path / "talker.py"
+    talker.write_text(
+        "import json, sys\n"
+        "out = sys.stdout\n"
+        "for line in sys.stdin:\n"
+        "    id = json.loads(line)['id']\n"
+        "    for _ in range(40):\n"
+        "        print(json.dumps({'id': id, 'event': 'told', 'text': 'x' * 20000}), flush=True)\n"
+        "    print(json.dumps({'id': id, 'event': 'done', 'result': {}}), flush=True)\n"
+    )
+    with WorkerProcess(command=[sys.executable, str(talker)]) as worker:
+        sender = threading.Thread(
+            target=lambda: sent.extend(worker.send("ping", text="y" * 1_000_000) for _ in range(4)), daemon=True
+        )
+        sent: list[Sent] = []
+        sender.start()
+        sender.join(10)
+        end = time.monotonic() + 10
+        while time.monotonic() < end and not (len(sent) == 4 and all(one.ended for one in sent)):
+            time.sleep(0.01)
+        ended = [one.ended for one in sent]
+        if not all(ended):
+            worker.kill()
+    assert ended == [True] * 4

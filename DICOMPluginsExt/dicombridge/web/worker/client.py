@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -373,7 +374,9 @@ class WorkerProcess:
         self._ended = False
         self._log: deque[str] = deque(maxlen=_LINES_OF_LOG)
         self.requests = Requests(self._write, on)
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._read, self._read_log)]
+        self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        work = (self._read, self._read_log, self._send_on)
+        self._threads = [threading.Thread(target=one, daemon=True) for one in work]
         for thread in self._threads:
             thread.start()
 
@@ -432,9 +435,7 @@ class WorkerProcess:
         seconds
             After which it is killed, if it still runs.
         """
-        with suppress(OSError):
-            if self._process.stdin:
-                self._process.stdin.close()
+        self._outgoing.put(None)
         try:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -461,11 +462,18 @@ class WorkerProcess:
         self.close()
 
     def _write(self, line: bytes) -> None:
-        if self._process.stdin is None or self._process.stdin.closed:
+        if self._ended:
             raise BrokenPipeError
-        view = memoryview(line)
-        while view:  # a raw pipe may take a part
-            view = view[self._process.stdin.write(view) or 0 :]
+        self._outgoing.put(line)
+
+    def _send_on(self) -> None:
+        """Write in a thread of its own: a worker that waits for us to read would make whoever writes here wait too."""
+        assert self._process.stdin
+        with suppress(OSError, ValueError), self._process.stdin as pipe:
+            while (line := self._outgoing.get()) is not None:
+                view = memoryview(line)
+                while view:  # a raw pipe may take a part
+                    view = view[pipe.write(view) or 0 :]
 
     def _read(self) -> None:
         assert self._process.stdout
