@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import subprocess
+import sys
+import tempfile
 import threading
 import zipfile
 from pathlib import Path
@@ -18,6 +22,7 @@ from support.scripted_quirks import ROOT, instance
 from support.scripted_server import part10, scripted
 
 from dicombridge import web
+from dicombridge.database import FolderDatabase
 from dicombridge.errors import CancelledError, DicomBridgeError, ExportError, UnreadableError
 from dicombridge.web import local
 from dicombridge.web.catalogue import details, instances, metadata
@@ -181,7 +186,7 @@ def test_details_and_headers(files: Path) -> None:
     (header,) = metadata(server, f"{ROOT}.1", f"{ROOT}.1.1", f"{ROOT}.1.1.10")
     assert header["00200013"] == {"vr": "IS", "Value": [10]}
     assert header["00083002"]["Value"] == ["1.2.840.10008.1.2.1"]
-    assert [one.frames for one in instances(server, f"{ROOT}.2")] == [12]
+    assert {one.study for one in instances(server, f"{ROOT}.2")} == {f"{ROOT}.2"}
     with pytest.raises(DicomBridgeError, match="no series"):
         details(server, f"{ROOT}.2", f"{ROOT}.1.1")
 
@@ -275,6 +280,11 @@ def test_zip_files_that_cannot_be_read(tmp_path: Path, zip_file: Path) -> None:
     stored = bytearray((tmp_path / "damaged.zip").read_bytes())
     stored[1000] ^= 1
     (tmp_path / "damaged.zip").write_bytes(stored)
+    with zipfile.ZipFile(tmp_path / "lzma.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.dcm", part10(OBJECTS[0]))
+    stored = bytearray((tmp_path / "lzma.zip").read_bytes())
+    stored[60:80] = bytes(20)
+    (tmp_path / "lzma.zip").write_bytes(stored)
     (tmp_path / "cut.zip").write_bytes(whole[:-100])
     (tmp_path / "text.zip").write_text("no zip")
     encrypted = bytearray(whole)
@@ -283,6 +293,7 @@ def test_zip_files_that_cannot_be_read(tmp_path: Path, zip_file: Path) -> None:
     (tmp_path / "locked.zip").write_bytes(encrypted)
     for name, words in (
         ("damaged", "is a damaged zip file"),
+        ("lzma", "is a damaged zip file"),
         ("cut", "neither a folder nor a zip file"),
         ("text", "neither a folder nor a zip file"),
         ("locked", "is encrypted"),
@@ -291,6 +302,70 @@ def test_zip_files_that_cannot_be_read(tmp_path: Path, zip_file: Path) -> None:
             list(web.search(web.Server(str(tmp_path / f"{name}.zip"))))
     with pytest.raises(DicomBridgeError, match="does not exist"):
         list(web.search(web.Server(str(tmp_path / "nowhere"))))
+
+
+def test_unpacking_stops_when_it_is_cancelled_whoever_unpacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while another job unpacks another file, and while the files are read."""
+    for name in ("first", "second"):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("a.dcm", part10(OBJECTS[0]))
+    begun, go_on = threading.Event(), threading.Event()
+    refresh = FolderDatabase.refresh
+
+    def slow(self: FolderDatabase, progress: Any = None, cancelled: Any = None) -> Any:
+        begun.set()
+        while not go_on.wait(0.01):
+            if cancelled is not None and cancelled():
+                break
+        return refresh(self, progress, cancelled)
+
+    monkeypatch.setattr(FolderDatabase, "refresh", slow)
+    left = set(Path(tempfile.gettempdir()).glob("dicombridge-zip-*"))
+    cancels, ended = [web.Cancel(), web.Cancel()], []
+
+    def ask(number: int) -> None:
+        try:
+            local.open(web.Server(str(tmp_path / f"{('first', 'second')[number]}.zip")), cancels[number])
+        except CancelledError:
+            ended.append(number)
+
+    threads = [threading.Thread(target=ask, args=(number,), daemon=True) for number in (0, 1)]
+    try:
+        threads[0].start()
+        assert begun.wait(10)
+        threads[1].start()
+        for number in (1, 0):
+            cancels[number].cancel()
+            threads[number].join(10)
+        assert ended == [1, 0]
+        assert set(Path(tempfile.gettempdir()).glob("dicombridge-zip-*")) == left
+    finally:
+        go_on.set()
+        for thread in threads:
+            thread.join(10)
+
+
+def test_what_a_killed_process_unpacked_is_removed_by_the_next(zip_file: Path, tmp_path: Path) -> None:
+    """There are patients in it. What a process that lives has unpacked stays."""
+    code = (
+        "import sys, time\nfrom dicombridge import web\n"
+        "print(len(list(web.search(web.Server(sys.argv[1])))), flush=True)\ntime.sleep(60)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "TEMP": str(tmp_path), "TMP": str(tmp_path)}
+    counts = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            process = stack.enter_context(
+                subprocess.Popen([sys.executable, "-c", code, str(zip_file)], stdout=subprocess.PIPE, env=environment)
+            )
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == b"3"
+            counts.append(len(list(tmp_path.glob("dicombridge-zip-*"))))
+            if len(counts) == 2:
+                process.kill()
+                process.wait()
+    assert counts == [1, 2, 2]
 
 
 def test_a_zip_file_that_does_not_fit_is_not_unpacked(zip_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

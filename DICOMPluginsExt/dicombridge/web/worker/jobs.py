@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from dicombridge.errors import DicomBridgeError
+from dicombridge.web.locking import try_lock
 
 __all__ = ["JobList", "default_state_folder"]
 
@@ -150,7 +151,7 @@ class JobList:
         file = os.open(self._folder / "list.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             for _ in range(100):
-                if _try_lock(file):
+                if try_lock(file):
                     break
                 time.sleep(0.01)
             yield
@@ -211,7 +212,7 @@ class _Lock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        if not _try_lock(self._file):
+        if not try_lock(self._file):
             os.close(self._file)
             raise OSError(f"{path} is locked")
 
@@ -232,25 +233,10 @@ def _is_alive(path: Path, own: Path | None = None) -> bool:
     except OSError:
         return path.exists()
     try:
-        alive = not _try_lock(file, shared=True)  # shared, so that two who look do not see each other
+        alive = not try_lock(file, shared=True)  # shared, so that two who look do not see each other
     finally:
         os.close(file)
     if not alive:
         with suppress(OSError):
             path.unlink(missing_ok=True)
     return alive
-
-
-def _try_lock(file: int, shared: bool = False) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
