@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from support.fault_server import SERIES, serve_faults
-from support.orthanc import free_port
+from support.folders import write_ct
+from support.orthanc import Orthanc, free_port
 from support.scripted_quirks import Quirks
 from support.scripted_server import scripted
 from test_web_retrieve_quirks import Answer, OddWorld, fetched
@@ -186,6 +187,21 @@ def test_a_file_that_cannot_be_read_has_failed(tmp_path: Path, monkeypatch: pyte
     )
     assert list(sources) == []
     assert told == [("a.dcm", "failed"), ("notes.txt", "skipped")]
+
+
+def test_a_check_without_room_for_it_does_not_undo_what_was_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, orthanc: Orthanc
+) -> None:
+    from dicombridge.web import retrieving
+
+    def full(*_arguments: Any, **_options: Any) -> None:
+        raise DicomBridgeError("the disk is full")
+
+    write_ct(tmp_path / "a.dcm", SOPInstanceUID="1.2.3.77")
+    monkeypatch.setattr(retrieving, "retrieve", full)
+    report = web.store(Server(orthanc.url), tmp_path, check="all")
+    assert (report.stored, report.complete) == (["1.2.3.77"], True)
+    assert report.warnings == {"1.2.3.77": "It could not be retrieved: the disk is full"}
 
 
 # The worker, and Ctrl-C -------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from dicombridge.errors import DicomBridgeError, RefusedError, WebError
+from dicombridge.errors import CancelledError, DicomBridgeError, RefusedError, WebError
 from dicombridge.web.addresses import joined
 from dicombridge.web.connection import DICOM_JSON, Connection
 from dicombridge.web.storing.items import SOP_INSTANCE_UID, Item
@@ -79,7 +79,9 @@ def compared(connection: Connection, item: Item) -> str:
             report = retrieve(
                 connection.server, item.study, item.series, [item.uid], directory=folder, connection=connection
             )
-        except WebError as error:
+        except CancelledError:
+            raise
+        except DicomBridgeError as error:  # also where there is no room for it here: it is stored all the same
             return f"It could not be retrieved: {error}"
         files = [Path(path) for path in report.files]
         if len(files) != 1:
