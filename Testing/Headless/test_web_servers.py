@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from hypothesis import strategies as st
 
 from dicombridge.errors import DicomBridgeError
 from dicombridge.web.authentication import WAYS
+from dicombridge.web.opening import cache_folder
 from dicombridge.web.presets import PRESETS, kheops_link, preset, preset_server
 from dicombridge.web.profile import Profile
 from dicombridge.web.saved import SavedServers, SettingsFile, server, settings_folder
 from dicombridge.web.secrets import session
 from dicombridge.web.servers import KINDS, Authentication, Server, Tls
+from dicombridge.web.worker.jobs import default_state_folder
 
 FULL = Server(
     "https://pacs.example.org:8443/rs",
@@ -320,19 +323,30 @@ def test_a_folder_does_not_hide_a_saved_name(
     assert not server("orthanc", file).is_local
 
 
-def test_settings_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("folder", "variable", "usual"),
+    [
+        (settings_folder, "XDG_CONFIG_HOME", ".config"),
+        (default_state_folder, "XDG_STATE_HOME", ".local/state"),
+        (cache_folder, "XDG_CACHE_HOME", ".cache"),
+    ],
+)
+def test_folders_of_the_user(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Callable[[], Path], variable: str, usual: str
+) -> None:
     """Our own fallback agrees with platformdirs."""
     places = []
     for platformdirs in (True, False):
         with monkeypatch.context() as patch:
             if not platformdirs:
                 patch.setitem(sys.modules, "platformdirs", None)
-            patch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-            places.append(settings_folder())
-            patch.delenv("XDG_CONFIG_HOME")
+            patch.delenv("DICOMBRIDGE_CACHE", raising=False)
+            patch.setenv(variable, str(tmp_path))
+            places.append(folder())
+            patch.delenv(variable)
             patch.setenv("HOME", str(tmp_path / "home"))
-            places.append(settings_folder())
-    assert places == [tmp_path / "dicombridge", tmp_path / "home" / ".config" / "dicombridge"] * 2
+            places.append(folder())
+    assert places == [tmp_path / "dicombridge", tmp_path / "home" / usual / "dicombridge"] * 2
 
 
 def test_a_reader_never_sees_half_a_file(file: SettingsFile) -> None:

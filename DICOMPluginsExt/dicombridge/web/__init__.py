@@ -7,6 +7,7 @@
 ``authentication``    how secrets become credentials of a request
 ``connection``        requests, answers and clear errors; ``sessions`` below it, ``retrying``, ``cancelling``
 ``catalogue``         searching, details of series, metadata, thumbnails
+``places``            where settings, job lists and what was retrieved are kept
 ``local``             folders and zip files that answer as servers do
 ``diagnosis``         finding out what is behind an address
 ``retrieving``        verified, resumable retrieval

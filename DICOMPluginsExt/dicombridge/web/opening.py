@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from dicombridge.errors import DicomBridgeError, MissingReferenceError, RefusedError
 from dicombridge.web.addresses import local_path
+from dicombridge.web.places import user_folder
 
 if TYPE_CHECKING:
     from dicombridge.web.cancelling import Cancel
@@ -79,19 +79,7 @@ class Link:
 def cache_folder() -> Path:
     """Return the folder in which retrieved series are kept."""
     given = os.environ.get("DICOMBRIDGE_CACHE")
-    if given:
-        return Path(given)
-    try:
-        import platformdirs
-
-        return Path(platformdirs.user_cache_dir("dicombridge", appauthor=False))
-    except ImportError:  # an extra; these are the places that it would name
-        home = Path.home()
-        if sys.platform == "win32":
-            return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "dicombridge" / "Cache"
-        if sys.platform == "darwin":
-            return home / "Library" / "Caches" / "dicombridge"
-        return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "dicombridge"
+    return Path(given) if given else user_folder("cache")
 
 
 def files_of(

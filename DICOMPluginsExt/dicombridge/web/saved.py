@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from dicombridge.errors import DicomBridgeError
 from dicombridge.web.addresses import local_path, redacted
+from dicombridge.web.places import user_folder
 from dicombridge.web.presets import kheops_link
 from dicombridge.web.secrets import session
 from dicombridge.web.servers import Authentication, Server
@@ -239,19 +239,7 @@ def server(text: str, settings: Settings | None = None) -> Server:
 
 def settings_folder() -> Path:
     """Return the user's folder for our settings."""
-    try:
-        import platformdirs
-    except ImportError:
-        pass
-    else:
-        return Path(platformdirs.user_config_dir("dicombridge", appauthor=False))
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(base) / "dicombridge"
+    return user_folder("config")
 
 
 def _old_server(address: str) -> Server | None:

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import re
-import sys
 import threading
 import time
 import uuid
@@ -22,6 +21,7 @@ from typing import Any
 
 from dicombridge.errors import DicomBridgeError
 from dicombridge.web.locking import try_lock
+from dicombridge.web.places import user_folder
 
 __all__ = ["JobList", "default_state_folder"]
 
@@ -33,17 +33,7 @@ _LOG = logging.getLogger(__name__)
 
 def default_state_folder() -> Path:
     """Return the folder where this user's job list is kept."""
-    try:
-        import platformdirs
-
-        return Path(platformdirs.user_state_dir("dicombridge", appauthor=False))
-    except ImportError:  # an extra; these are the places that it would name
-        home = Path.home()
-        if sys.platform == "win32":
-            return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "dicombridge"
-        if sys.platform == "darwin":
-            return home / "Library" / "Application Support" / "dicombridge"
-        return Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "dicombridge"
+    return user_folder("state")
 
 
 class JobList:
