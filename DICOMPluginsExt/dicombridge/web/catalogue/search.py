@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from dicombridge.errors import DicomBridgeError, RefusedError
 from dicombridge.web.cancelling import Cancel
-from dicombridge.web.catalogue.attributes import level_of, plain, vr_of
+from dicombridge.web.catalogue.attributes import key_of, level_of, plain, vr_of
 from dicombridge.web.catalogue.client import Searcher
 from dicombridge.web.catalogue.matching import fuzzy_match, matches
 from dicombridge.web.catalogue.paging import Told, pages
@@ -23,6 +23,9 @@ __all__ = ["Instance", "instances", "search"]
 _REFUSALS = frozenset({400, 413, 414, 422, 501})
 """Statuses of servers that do not like a query."""
 _SMALL_PAGE = 100
+_LONG_LIST = 1000
+"""Instances that are asked for at once where only their UIDs matter; more would take memory."""
+_IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 
 Item = dict[str, Any]
 
@@ -96,13 +99,12 @@ def search(
 
 
 class Instance(NamedTuple):
-    """An instance's UIDs, its SOP Class UID, and its number of frames."""
+    """An instance's UIDs, and its SOP Class UID where the server says it."""
 
     study: str
     series: str
     instance: str
     sop_class: str
-    frames: int
 
 
 def instances(
@@ -114,16 +116,47 @@ def instances(
     cancel: Cancel | None = None,
     told: Told | None = None,
 ) -> Iterator[Instance]:
-    """Yield the instances of a study or series, which is what a retrieval has to bring."""
-    for item in search(server, "instance", study=study, series=series, connection=connection, cancel=cancel, told=told):
-        frames = item.get("NumberOfFrames")
-        yield Instance(
-            str(item["StudyInstanceUID"]),
-            str(item.get("SeriesInstanceUID") or ""),
-            str(item["SOPInstanceUID"]),
-            str(item.get("SOPClassUID") or ""),
-            frames if isinstance(frames, int) and frames > 0 else 1,
-        )
+    """Yield the instances of a study or series, which is what a retrieval has to bring.
+
+    Nothing but identifiers is asked for, in as few requests as the server allows: archives take as long for each of
+    these as for sending a hundred megabytes.
+    """
+    query = query_of("instance", study, series, {}, (), False)
+    tell = told or (lambda _text: None)
+    if server.is_local:
+        for item in search(server, "instance", study=study, series=series, cancel=cancel, told=told):
+            yield Instance(*(str(item.get(keyword) or "") for keyword in _IDENTIFIERS))
+        return
+    with nullcontext(connection) if connection is not None else Connection(server, cancel=cancel) as opened:
+        for page in _listed(Searcher(opened), query, tell):
+            for found in page:
+                uids = [_text_of(found, keyword) for keyword in _IDENTIFIERS]
+                if uids[2]:
+                    yield Instance(uids[0] or study, uids[1] or series or "", uids[2], uids[3])
+                else:
+                    tell(f"{server} lists an instance without SOPInstanceUID.")
+
+
+def _listed(searcher: Searcher, query: Query, told: Told) -> Iterator[list[Mapping[str, Any]]]:
+    """Yield the pages of a list; large ones, and such as the profile says where the server refuses these."""
+    page_size = max(searcher.connection.server.profile.page_size, 1)
+    for size in dict.fromkeys((max(_LONG_LIST, page_size), page_size, _SMALL_PAGE)):
+        found = pages(searcher, query, (), size, None, 0, None, Seen(), told)
+        try:
+            first = next(found, None)
+        except RefusedError as error:
+            if error.status not in _REFUSALS or size == _SMALL_PAGE:
+                raise
+            continue
+        if first is not None:
+            yield from _with_first(first, found)
+        return
+
+
+def _text_of(item: Mapping[str, Any], keyword: str) -> str:
+    element = item.get(key_of(keyword))
+    values = element.get("Value") if isinstance(element, dict) else None
+    return str(values[0]).strip() if isinstance(values, list) and values and values[0] is not None else ""
 
 
 def _searched(

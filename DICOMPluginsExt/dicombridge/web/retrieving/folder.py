@@ -13,6 +13,7 @@ import shutil
 import stat
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -57,6 +58,7 @@ class Folder:
         self._series: dict[str, int] = {}
         self._token = f"{os.getpid()}-{next(_numbers)}"
         self._parts = count(1)
+        self._spare: deque[PartFile] = deque()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self.path, _FOLDER) if _BY_DESCRIPTOR else -1
@@ -70,6 +72,8 @@ class Folder:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        while self._spare:
+            self._spare.pop().discard()
         _in_use.discard(self._token)
         with self._lock:
             for descriptor in self._series.values():
@@ -81,7 +85,15 @@ class Folder:
 
     def part(self) -> PartFile:
         """Return a new file to write into."""
-        return PartFile(self, f"{self._token}-{next(self._parts)}.part")
+        try:
+            return self._spare.popleft()
+        except IndexError:
+            return PartFile(self, f"{self._token}-{next(self._parts)}.part")
+
+    def prepare_part(self) -> None:
+        """Make the next file ready: making one may wait for the disk, which who reads from a socket should not do."""
+        if not self._spare:
+            self._spare.append(PartFile(self, f"{self._token}-{next(self._parts)}.part"))
 
     def open_file(self, name: str, flags: int) -> int:
         """Open a file of the folder itself, without following a link."""

@@ -36,7 +36,7 @@ class Ledger:
     def __init__(self, folder: Folder, manifest: Manifest, study: str, series: str | None, asked: str) -> None:
         self.folder, self.manifest = folder, manifest
         self.study, self.series, self.asked = study, series, asked
-        self.changed = threading.Condition()
+        self.changed = threading.Lock()
         self.wanted: dict[str, str] | None = None
         """UIDs of the instances that should be there, with those of their series; None while nobody knows."""
         self.only: frozenset[str] | None = None
@@ -197,7 +197,6 @@ class Ledger:
             self.arrived.append(path or self.folder.path / entry.file)
             for others in (self.waiting, self.missing, self.failed):
                 others.pop(entry.instance, None)
-            self.changed.notify_all()
 
     def _fault(self, uid: str | None, reason: str) -> None:
         with self.changed:
@@ -215,7 +214,6 @@ class Ledger:
             for uid, series in uids.items():
                 if uid not in self.done and uid not in self._singly:
                     self.waiting[uid] = series
-            self.changed.notify_all()
 
     def want(self, uids: Mapping[str, str]) -> None:
         """Say of all instances that they should be there: these and no more."""
@@ -247,7 +245,6 @@ class Ledger:
         """Say that nobody fetches an instance any more."""
         with self.changed:
             self.active.discard(uid)
-            self.changed.notify_all()
 
     def give_up_waiting(self, reason: str) -> None:
         """Give all up that wait."""

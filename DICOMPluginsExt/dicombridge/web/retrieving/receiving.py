@@ -55,6 +55,7 @@ class Received(NamedTuple):
 class _Hasher(Protocol):
     def update(self, digest: Any, view: memoryview) -> None: ...
     def call(self, action: Callable[[], object]) -> None: ...
+    def meanwhile(self, action: Callable[[], object]) -> None: ...
     def buffer(self) -> bytearray: ...
     def close(self) -> None: ...
 
@@ -70,6 +71,9 @@ class Buffers:
 
     def call(self, action: Callable[[], object]) -> None:
         action()
+
+    def meanwhile(self, action: Callable[[], object]) -> None:
+        """Do nothing: there is nobody else who could."""
 
     def buffer(self) -> bytearray:
         self._buffers.reverse()
@@ -97,6 +101,8 @@ class _Beside:
 
     def call(self, action: Callable[[], object]) -> None:
         self._work.put((None, action))
+
+    meanwhile = call
 
     def buffer(self) -> bytearray:
         if self._error is not None:
@@ -152,6 +158,7 @@ class _Parts:
 
     def begin(self, headers: Mapping[str, str]) -> None:
         self._part = self._folder.part()
+        self._hasher.meanwhile(self._folder.prepare_part)
         self._digest = hashlib.sha256()
         coding = headers.get("content-encoding", "identity").lower()
         self._fault = "" if coding == "identity" else f"it comes in the encoding {coding[:20]}"

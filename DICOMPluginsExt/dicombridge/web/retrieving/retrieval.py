@@ -63,8 +63,12 @@ class Retrieval:
         self._list = listing
         self._most = max(connections, 1)
         self._threads: list[threading.Thread] = []
-        self._stream: threading.Thread | None = None
+        self._running: set[str] = set()
+        self._awake = threading.Event()
+        """Set when a thread ends. Not for each instance: waking up for thousands of them takes time from the others."""
         self._listing: threading.Thread | None = None
+        self._listing_lock = threading.Lock()
+        self._begun = time.monotonic()
         self._fatal: BaseException | None = None
         self._stream_error: WebError | None = None
         self._listing_error: WebError | None = None
@@ -86,14 +90,14 @@ class Retrieval:
         levels = self.connection.server.profile.retrieve_levels
         ledger.adopt()
         self._there_before = ledger.bytes
-        if ledger.wanted is None:
-            self._listing = self._start(self._listed, "listing")
-            if not ledger.done and ledger.only is None and ("study" if ledger.series is None else "series") in levels:
-                self._stream = self._start(self._streamed, "stream")
+        is_new = ledger.wanted is None and not ledger.done and ledger.only is None
+        if is_new and ("study" if ledger.series is None else "series") in levels:
+            self._start(self._streamed, "stream")
         try:
             while self._is_busy():
-                with ledger.changed:
-                    ledger.changed.wait(_TICK)
+                self._list_in_time(time.monotonic())
+                self._awake.wait(_TICK)
+                self._awake.clear()
                 if self.connection.cancel.cancelled:
                     raise CancelledError
                 if self._fatal is not None:
@@ -126,11 +130,12 @@ class Retrieval:
                 if self._fatal is None:
                     self._fatal = _explained(error, self.ledger.folder.path)
             finally:
-                with self.ledger.changed:
-                    self.ledger.changed.notify_all()
+                self._running.discard(name)
+                self._awake.set()
 
         thread = threading.Thread(target=guarded, name=f"retrieve-{name}", daemon=True)
         self._threads.append(thread)
+        self._running.add(name)
         thread.start()
         return thread
 
@@ -140,6 +145,24 @@ class Retrieval:
             self._fatal = CancelledError()
         self.fetcher.stopped = True
         self.connection.session.shut()
+
+    def _list_in_time(self, now: float) -> None:
+        """Ask for the server's list, but not while a fast stream needs the server's attention and will soon be done."""
+        if self._listing is not None or self.ledger.wanted is not None:
+            return
+        if self._is_streaming:
+            watched = now - (self.fetcher.first_byte or self._begun)
+            is_fast = self.ledger.came > self.patience.fast * watched
+            if watched < (self.patience.alone if is_fast else self.patience.measured):
+                return
+        self._list_now()
+
+    def _list_now(self) -> threading.Thread:
+        """Return the thread that asks for the list; it is started once."""
+        with self._listing_lock:
+            if self._listing is None:
+                self._listing = self._start(self._listed, "listing")
+            return self._listing
 
     def _listed(self) -> None:
         try:
@@ -165,8 +188,8 @@ class Retrieval:
                 return
             except (UnreachableError, RefusedError, DamagedAnswerError) as error:
                 self._stream_error = error
-                if self._listing is not None:
-                    self._listing.join()
+                if self.ledger.wanted is None:
+                    self._list_now().join()
                 if self.ledger.wanted is not None and "instance" in self.connection.server.profile.retrieve_levels:
                     return
                 if not self.fetcher.wait_after(error, attempt):
@@ -189,17 +212,16 @@ class Retrieval:
 
     @property
     def _is_streaming(self) -> bool:
-        return self._stream is not None and self._stream.is_alive()
+        return "stream" in self._running
 
     def _is_busy(self) -> bool:
-        alive = any(thread.is_alive() for thread in self._threads)
-        singly = "instance" in self.connection.server.profile.retrieve_levels
-        return alive or (singly and bool(self.ledger.waiting))
+        if self._running or (self._listing is None and self.ledger.wanted is None):
+            return True
+        return "instance" in self.connection.server.profile.retrieve_levels and bool(self.ledger.waiting)
 
     def _steer(self) -> None:
         """Open more connections where one is the limit, or where there is no stream."""
         ledger, now = self.ledger, time.monotonic()
-        self._threads = [one for one in self._threads if one.is_alive()]
         if not ledger.waiting:
             return
         if "instance" not in self.connection.server.profile.retrieve_levels:
@@ -217,9 +239,9 @@ class Retrieval:
             if self._was_streaming and not streaming:
                 self._climb.workers = min(self._climb.workers + 1, most)  # its connection is free
         self._was_streaming = streaming
-        names = {thread.name for thread in self._threads}
+        self._threads = [one for one in self._threads if one.is_alive()]
         for number in range(min(self._climb.workers, len(ledger.waiting) - streaming)):
-            if f"retrieve-{number}" not in names:
+            if str(number) not in self._running:
                 self._start(lambda number=number: self._work(number), str(number))  # type: ignore[misc]
 
     def _is_stream_slow(self, now: float) -> bool:

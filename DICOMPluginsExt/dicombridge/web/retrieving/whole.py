@@ -17,6 +17,7 @@ from dicombridge.part10 import (
     EXPLICIT_VR_BIG_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
     LONG_VRS,
+    SHORT_VRS,
     NeedsPydicom,
     read_meta,
 )
@@ -181,6 +182,8 @@ def _top_level(source: _File | _Deflated, position: int, encoding: _Encoding) ->
     """Return the UIDs that matter, after a walk to the end."""
     uids: dict[int, str] = {}
     behind_pixels = False
+    if encoding is _EXPLICIT and isinstance(source, _File):
+        position = _plain_elements(source, position, uids)
     while not source.ends(position):
         tag, length, value, vr = _element(source, position, encoding)
         if behind_pixels and tag < _PIXEL_DATA:
@@ -203,6 +206,33 @@ def _top_level(source: _File | _Deflated, position: int, encoding: _Encoding) ->
                 uids[tag] = data[offset : offset + length].rstrip(b"\0 ").decode("latin-1")
         behind_pixels = behind_pixels or tag == _PIXEL_DATA
     return uids
+
+
+def _plain_elements(source: _File, position: int, uids: dict[int, str]) -> int:
+    """Walk over what most files have before their pixels, and return where something else begins.
+
+    The same walk as that of the caller, for the most common case alone: it is done for each of thousands of instances.
+    """
+    head, base = source.at(position, 0)
+    start = position - base
+    offset, stop = base, len(head)
+    tag_of, short_of, long_of = _EXPLICIT.tag.unpack_from, _EXPLICIT.short.unpack_from, _EXPLICIT.long.unpack_from
+    while offset + 12 <= stop:
+        vr = head[offset + 4 : offset + 6]
+        if vr in SHORT_VRS:
+            value, length = offset + 8, short_of(head, offset + 6)[0]
+        elif vr in LONG_VRS:
+            value, length = offset + 12, long_of(head, offset + 8)[0]
+        else:
+            break
+        group, number = tag_of(head, offset)
+        tag = group << 16 | number
+        if tag >= _PIXEL_DATA or value + length > stop:  # this includes an undefined length
+            break
+        if tag in _UIDS and length <= _LONGEST_UID:
+            uids[tag] = head[value : value + length].rstrip(b"\0 ").decode("latin-1")
+        offset = value + length
+    return start + offset
 
 
 def _inner(encoding: _Encoding, vr: bytes) -> _Encoding:
