@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
 from dicombridge.cli import network, tables
@@ -43,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
         found = found.changed(name=arguments.save)
         SavedServers().save(found)
     if arguments.json:
-        print(json.dumps({**diagnosis.to_json(), "server": found.to_json()}, indent=2, ensure_ascii=False))
+        print(tables.json_text({**diagnosis.to_json(), "server": found.to_json()}, indent=2))
     if not diagnosis.ok:
         wrong = next(one.text for one in diagnosis.findings if one.ok is False)
         raise DicomBridgeError(f"{found} cannot be used as it is: {tables.plain(wrong)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -119,6 +118,6 @@ def _print_json(items: Iterable[dict[str, Any]]) -> None:
     """Print a list one item after the other, because a hundred thousand need not be in memory."""
     before = "["
     for item in items:
-        print(before + json.dumps(item, ensure_ascii=False, default=str), end="", flush=True)
+        print(before + tables.json_text(item), end="", flush=True)
         before = ",\n "
     print("[]" if before == "[" else "]")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import re
 import shutil
 import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-__all__ = ["Table", "plain", "rich_is_there", "size", "text_of"]
+__all__ = ["Table", "json_text", "plain", "rich_is_there", "size", "text_of"]
 
+_COMMANDS = re.compile("[\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+"""Control characters, those that turn the direction of writing, and halves of characters, which cannot be written."""
 FIRST_ROWS = 50
 """Rows that are awaited before the widths of columns are chosen."""
 
@@ -27,6 +31,16 @@ def plain(text: str) -> str:
     'DOE^JANE?[2J'
     """
     return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON that does nothing to a terminal either: the commands that JSON itself lets through.
+
+    >>> json_text({"name": "Müller\\x9b2J"})
+    '{"name": "Müller\\\\u009b2J"}'
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
+    return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def text_of(value: Any) -> str:
