@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import tracemalloc
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,12 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 from support.folders import sample
 from support.scripted_quirks import ROOT, Quirks, instance
-from support.scripted_server import Scripted, scripted
+from support.scripted_server import Scripted, part10, scripted
 
 from dicombridge import web
+from dicombridge.cli.thumbnail import _picture
 from dicombridge.errors import DicomBridgeError, UnreadableError
+from dicombridge.web.catalogue.pictures import Thumbnail
 from dicombridge.web.catalogue.windowing import picture
 
 STUDY, SERIES = f"{ROOT}.1", f"{ROOT}.1.1"
@@ -112,18 +116,33 @@ def test_large_pictures_are_made_small() -> None:
 
 
 def test_a_picture_of_a_server_that_would_fill_the_memory_or_is_broken_is_not_opened() -> None:
-    written = BytesIO()
-    Image.new("1", (20000, 20000)).save(written, "PNG")
     small = BytesIO()
     Image.new("L", (2000, 1000), 77).save(small, "PNG")
     broken = small.getvalue().replace(b"IDAT", b"I\xffAT")
+    header = b"IHDR" + struct.pack(">II", 10_000, 10_000) + small.getvalue()[24:29]
+    large = small.getvalue()[:12] + header + struct.pack(">I", zlib.crc32(header)) + small.getvalue()[33:]
+    larger = large.replace(header[:12], b"IHDR" + struct.pack(">II", 20_000, 20_000))
     with scripted(instances=series(1)) as one:
         path = f"/dicom-web/studies/{STUDY}/series/{SERIES}/instances/{SERIES}.1/rendered"
-        for data in (written.getvalue(), broken):
+        for data in (large, larger, broken):
             one.pages[path] = lambda request, data=data: (200, "image/png", data)
             (found,) = web.thumbnails(server(one), STUDY, SERIES, size=100)
             assert pixels(found.data).shape == (50, 100)
             assert pixels(found.data).std() > 20  # made here
+
+
+def test_pictures_are_no_larger_than_a_screen_and_strips_no_longer_than_files_can_be(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.dcm").write_bytes(part10(series(3)[number]))
+    (found,) = web.thumbnails(web.Server(str(tmp_path)), STUDY, SERIES, size=10**6)
+    assert max(pixels(found.data).shape) == 4096
+    written = BytesIO()
+    Image.new("L", (40_000, 2), 77).save(written, "JPEG")
+    long = Thumbnail("1.2", 1, "image/jpeg", written.getvalue())
+    for form in ("JPEG", "WEBP"):
+        with pytest.raises(DicomBridgeError, match=r"80000 pixels wide.*fewer frames"):
+            _picture([long, long], form)
+    assert pixels(_picture([long, long], "PNG")).shape == (2, 80_000, 3)
 
 
 def test_objects_without_pixels_have_no_pictures() -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 HELP = "Write a small picture of a series or an instance of a server."
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".gif": "GIF"}
+WIDEST = {"JPEG": 65_500, "WEBP": 16_383}
 MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg"}
 
 
@@ -86,7 +87,12 @@ def _picture(pictures: Sequence[Thumbnail], form: str) -> bytes:
     if form == "GIF":
         images[0].save(target, form, save_all=True, append_images=images[1:], duration=100, loop=0)
         return target.getvalue()
-    strip = Image.new("RGB", (sum(image.width for image in images), max(image.height for image in images)))
+    width = sum(image.width for image in images)
+    if width > WIDEST.get(form, width):
+        raise DicomBridgeError(
+            f"{len(images)} pictures are {width} pixels wide, too much for {form}: take fewer frames."
+        )
+    strip = Image.new("RGB", (width, max(image.height for image in images)))
     left = 0
     for image in images:
         strip.paste(image, (left, (strip.height - image.height) // 2))

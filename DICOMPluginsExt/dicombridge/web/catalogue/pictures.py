@@ -27,6 +27,7 @@ __all__ = ["Thumbnail", "chosen", "has_pixels", "thumbnails"]
 
 _ACCEPT = "image/jpeg"
 """One type only: Orthanc's plugin 1.7 refuses lists."""
+_LARGEST = 4096
 _MOST_PICTURE = 8 << 20
 _MOST_PIXELS = 64 << 20
 """Pixels of a server's picture: a few bytes may stand for gigabytes."""
@@ -67,7 +68,7 @@ def thumbnails(
     frames
         Number of pictures, e.g. for a strip that moves.
     size
-        Most pixels of a side.
+        Most pixels of a side, from 8 to 4096.
     connection, cancel
         As everywhere.
 
@@ -85,7 +86,7 @@ def thumbnails(
     """
     for uid in (study, series, *([instance] if instance else [])):
         check_uid(uid)
-    frames, size = max(frames, 1), max(size, 8)
+    frames, size = max(frames, 1), min(max(size, 8), _LARGEST)
     if server.is_local:
         from dicombridge.web import local
 
@@ -227,6 +228,6 @@ def _small(thumbnail: Thumbnail, size: int) -> Thumbnail:
             image.thumbnail((size, size))
             written = BytesIO()
             image.save(written, image.format)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DamagedAnswerError("This is no picture.") from error
     return Thumbnail(thumbnail.instance, thumbnail.frame, thumbnail.media_type, written.getvalue())
