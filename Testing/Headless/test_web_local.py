@@ -119,10 +119,17 @@ def test_what_results_have(files: Path) -> None:
         ("instance", {"Modality": "MR"}, ["2"]),
         ("series", {"SpecificCharacterSet": "ISO_IR 192"}, ["1", "1"]),
         ("study", {"ContentDate": "20200101"}, []),
+        ("study", {"SOPInstanceUID": f"{ROOT}.1.1.10"}, ["1"]),
+        ("series", {"SOPInstanceUID": f"{ROOT}.1.1.2"}, ["1"]),
+        ("series", {"InstanceNumber": "10"}, ["1"]),
+        ("study", {"InstanceNumber": "10", "Modality": "CT"}, ["1"]),
+        ("study", {"InstanceNumber": "10", "SeriesDescription": "Series 2"}, []),
+        ("patient", {"SOPInstanceUID": f"{ROOT}.1.1.10", "PatientName": "M*"}, ["P000001"]),
     ],
 )
 def test_filters_of_other_levels(files: Path, level: str, filters: dict[str, Any], expected: list[str]) -> None:
-    assert uids(web.search(web.Server(str(files)), level, **filters)) == expected
+    found = web.search(web.Server(str(files)), level, **filters)
+    assert uids(found, "PatientID" if level == "patient" else "StudyInstanceUID") == expected
 
 
 def test_order_limit_offset_and_fuzzy(files: Path) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import filecmp
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -108,8 +108,17 @@ class Archive:
             if not _matches(item, query, own):
                 continue
             lower = query.filters.keys() - own
-            if not lower or any(_matches(self._extended(one, query, lower), query, lower) for one in series):
+            if not lower or any(self._has(one, query, lower) for one in series):
                 yield self._extended(item, query, query.fields, series[0])
+
+    def _has(self, series: Item, query: Query, keywords: Set[str]) -> bool:
+        """Whether a series matches, and an instance of it, where these may differ in what is looked for."""
+        differing = {keyword for keyword in keywords if keyword in KEYS and keyword not in _OF_SERIES}
+        others = keywords - differing
+        if not _matches(self._extended(series, query, others), query, others):
+            return False
+        summaries = self.database.instanceSummaries(str(series["SeriesInstanceUID"])) if differing else ()
+        return not differing or any(_matches(plain_values(tags), query, differing) for _, _, tags in summaries)
 
     def _study_item(self, uid: str, series: list[Item]) -> Item:
         """Return a study by its series: values that some of them lack are those of the others."""
@@ -134,9 +143,8 @@ class Archive:
                     {name: value for name, value in plain_values(tags).items() if name in _OF_SERIES}, "series"
                 )
                 item["NumberOfSeriesRelatedInstances"] = count
-                item = self._extended(item, query, {*query.filters, *query.fields})
-                if _matches(item, query, query.filters.keys()):
-                    yield item
+                if self._has(item, query, query.filters.keys()):
+                    yield self._extended(item, query, query.fields)
 
     def _instances(self, query: Query) -> Iterator[Item]:
         wanted = (query.series,) if query.series else query.filters.get("SeriesInstanceUID")
