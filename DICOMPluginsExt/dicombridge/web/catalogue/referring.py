@@ -11,8 +11,10 @@ from typing import Any
 
 from pydicom.uid import UID
 
+from dicombridge.errors import DicomBridgeError
 from dicombridge.references import NOT_NEEDED
 from dicombridge.references import Reference as Named
+from dicombridge.web.addresses import check_uid
 from dicombridge.web.catalogue.attributes import key_of
 
 __all__ = ["Reference", "grouped", "named_by"]
@@ -77,7 +79,9 @@ def grouped(
     series: dict[tuple[str, str], dict[str, None]] = {}
     what: dict[tuple[str, str], str] = {}
     lost: dict[str, tuple[str, str]] = {}
-    for one in named:
+    for one in map(_checked, named):
+        if not (one.sop_instance_uid or one.series_instance_uid):
+            continue
         place = (one.study_instance_uid or study, one.series_instance_uid)
         if not one.series_instance_uid:
             if one.sop_class_uid not in lost:
@@ -89,6 +93,21 @@ def grouped(
             what.setdefault(place, _what(one.sop_class_uid))
     found = [Reference(*place, tuple(uids), what.get(place) or "series") for place, uids in series.items()]
     return tuple(sorted(found, key=lambda reference: -len(reference.instances)))
+
+
+def _checked(one: Named) -> Named:
+    """Return a reference without what is no UID: it leads nowhere, and must not become part of an address or path."""
+    uids = (one.sop_instance_uid, one.series_instance_uid, one.study_instance_uid)
+    instance, series, study = (uid if _is_uid(uid) else "" for uid in uids)
+    return Named(instance, one.sop_class_uid, series, study)
+
+
+def _is_uid(text: str) -> bool:
+    try:
+        check_uid(text)
+    except DicomBridgeError:
+        return False
+    return True
 
 
 def _what(sop_class: str) -> str:
