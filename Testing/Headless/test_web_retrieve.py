@@ -9,6 +9,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,11 @@ class Kept:
     def __init__(self, orthanc: Orthanc, paths: list[Path]) -> None:
         orthanc.add(paths)
         self.studies: dict[str, dict[str, dict[str, bytes]]] = defaultdict(lambda: defaultdict(dict))
+        all_series = {one["ID"]: one for one in orthanc.ask("series?expand")}
+        all_studies = {one["ID"]: one["MainDicomTags"]["StudyInstanceUID"] for one in orthanc.ask("studies?expand")}
         for one in orthanc.ask("instances?expand"):
-            series = orthanc.ask(f"series/{one['ParentSeries']}")
-            study = orthanc.ask(f"studies/{series['ParentStudy']}")["MainDicomTags"]["StudyInstanceUID"]
+            series = all_series[one["ParentSeries"]]
+            study = all_studies[series["ParentStudy"]]
             uid = one["MainDicomTags"]["SOPInstanceUID"]
             self.studies[study][series["MainDicomTags"]["SeriesInstanceUID"]][uid] = orthanc.file_of(one["ID"])
         self.sources = {hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
@@ -48,6 +51,7 @@ def is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
+@cache
 def rounds(data: Path) -> list[list[Path]]:
     """All test data, in rounds within which no SOP Instance UID comes twice: Orthanc gives none of such twins."""
     found: list[dict[str, Path]] = []
