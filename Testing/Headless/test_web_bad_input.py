@@ -77,6 +77,27 @@ def test_addresses_of_files() -> None:
     assert local_path("file:///data/a") == Path("/data/a")
 
 
+def test_every_function_takes_what_people_call_a_server(tmp_path: Path, own_cache: Path) -> None:
+    """A server, its saved name or address, or a folder as text or path."""
+    SavedServers(SettingsFile()).save(Server(str(tmp_path / "a"), name="Mine"))
+    write_ct(tmp_path / "one.dcm", SOPInstanceUID="1.2.3.77")
+    for server in (Server(str(tmp_path / "a")), tmp_path / "a", str(tmp_path / "a"), "Mine"):
+        report = web.store(server, tmp_path / "one.dcm")
+        assert report.complete
+        (item,) = web.search(server, "instance")
+        study, series = item["StudyInstanceUID"], item["SeriesInstanceUID"]
+        assert [one.instance for one in web.instances(server, study)] == ["1.2.3.77"]
+        assert web.details(server, study, series).instances == 1
+        assert len(list(web.metadata(server, study, series))) == 1
+        assert len(web.thumbnails(server, study, series)) == 1
+        assert web.retrieve(server, study, directory=tmp_path / "in").verified == ("1.2.3.77",)
+    for wrong in (None, 5, "nobody-has-saved-this"):
+        with pytest.raises(DicomBridgeError, match="is no"):
+            web.search(wrong)  # type: ignore[arg-type]
+        with pytest.raises(DicomBridgeError, match=r"cannot be stored|is no"):
+            web.store(tmp_path / "a" if wrong is None else wrong, wrong)  # type: ignore[arg-type]
+
+
 # Servers that somebody else wrote ---------------------------------------------------------------------------------
 
 

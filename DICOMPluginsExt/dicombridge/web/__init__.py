@@ -57,6 +57,10 @@ if TYPE_CHECKING:
     from dicombridge.web.servers import Tls as Tls
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:

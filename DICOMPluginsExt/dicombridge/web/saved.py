@@ -22,7 +22,7 @@ from dicombridge.web.presets import kheops_link
 from dicombridge.web.secrets import session
 from dicombridge.web.servers import Authentication, Server
 
-__all__ = ["SavedServers", "Settings", "SettingsFile", "server"]
+__all__ = ["SavedServers", "Settings", "SettingsFile", "as_server", "server"]
 
 KEY = "DICOMBridge/Servers"
 IMPORTED = "DICOMBridge/OldServersImported"
@@ -235,6 +235,23 @@ def server(text: str, settings: Settings | None = None) -> Server:
         f"{text!r} is no saved server, folder or zip file, and no address, which begins with http:// or "
         f"https://. Saved servers: {names}."
     )
+
+
+def as_server(given: Server | str | Path) -> Server:
+    """Return a server that was given as such, by its saved name, its address, or as a folder, which may be a new one.
+
+    Raises
+    ------
+    DicomBridgeError
+        It is none of these.
+    """
+    if isinstance(given, Server):
+        return given
+    if isinstance(given, Path):
+        return Server(str(given))
+    if not isinstance(given, str):
+        raise DicomBridgeError(f"A {type(given).__name__} is no server, saved name, address or folder.")
+    return server(given)
 
 
 def settings_folder() -> Path:

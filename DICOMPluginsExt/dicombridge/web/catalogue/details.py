@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydicom.uid import UID
@@ -20,6 +21,7 @@ from dicombridge.web.catalogue.referring import Reference, grouped, named_by
 from dicombridge.web.catalogue.search import search
 from dicombridge.web.catalogue.single import beginning
 from dicombridge.web.connection import Connection
+from dicombridge.web.saved import as_server
 from dicombridge.web.servers import Server
 
 __all__ = ["SeriesDetails", "details", "names_others"]
@@ -74,7 +76,7 @@ class SeriesDetails:
 
 
 def details(
-    server: Server,
+    server: Server | str | Path,
     study: str,
     series: str,
     *,
@@ -91,6 +93,7 @@ def details(
     WebError
         The server cannot be reached, or refuses.
     """
+    server = as_server(server)
     check_uid(study, "Study Instance UID")
     check_uid(series, "Series Instance UID")
     if server.is_local:

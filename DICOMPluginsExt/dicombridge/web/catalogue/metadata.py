@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 from pydicom.datadict import dictionary_description, keyword_for_tag
@@ -12,6 +13,7 @@ from dicombridge.web.cancelling import Cancel
 from dicombridge.web.catalogue.attributes import plain
 from dicombridge.web.catalogue.client import Searcher
 from dicombridge.web.connection import Connection
+from dicombridge.web.saved import as_server
 from dicombridge.web.servers import Server
 
 __all__ = ["metadata", "tag_rows"]
@@ -23,7 +25,7 @@ _MOST_VALUES = 64
 
 
 def metadata(
-    server: Server,
+    server: Server | str | Path,
     study: str,
     series: str,
     instance: str | None = None,
@@ -40,6 +42,7 @@ def metadata(
     WebError
         The server cannot be reached, or refuses.
     """
+    server = as_server(server)
     if server.is_local:
         from dicombridge.web import local
 

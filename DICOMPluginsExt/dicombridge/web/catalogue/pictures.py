@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 from pydicom.uid import UID
@@ -21,6 +22,7 @@ from dicombridge.web.catalogue.single import instance_address, whole
 from dicombridge.web.catalogue.windowing import picture
 from dicombridge.web.connection import Connection
 from dicombridge.web.retrying import Retries
+from dicombridge.web.saved import as_server
 from dicombridge.web.servers import Server
 
 __all__ = ["Thumbnail", "chosen", "has_pixels", "thumbnails"]
@@ -49,7 +51,7 @@ class Thumbnail:
 
 
 def thumbnails(
-    server: Server,
+    server: Server | str | Path,
     study: str,
     series: str,
     instance: str | None = None,
@@ -84,6 +86,7 @@ def thumbnails(
     WebError
         The server cannot be reached, or refuses.
     """
+    server = as_server(server)
     for uid in (study, series, *([instance] if instance else [])):
         check_uid(uid)
     frames, size = max(frames, 1), min(max(size, 8), _LARGEST)

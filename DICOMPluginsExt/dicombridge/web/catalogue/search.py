@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from dicombridge.errors import DicomBridgeError, RefusedError
 from dicombridge.web.cancelling import Cancel
-from dicombridge.web.catalogue.attributes import key_of, level_of, plain, vr_of
+from dicombridge.web.catalogue.attributes import UIDS, key_of, level_of, plain, vr_of
 from dicombridge.web.catalogue.client import Searcher
 from dicombridge.web.catalogue.matching import fuzzy_match, matches
-from dicombridge.web.catalogue.paging import Told, pages
+from dicombridge.web.catalogue.paging import Parameters, Told, pages
 from dicombridge.web.catalogue.query import BASIC, Asked, Query, again, asked_of, query_of
 from dicombridge.web.catalogue.seen import Seen
 from dicombridge.web.connection import Connection
+from dicombridge.web.saved import as_server
 from dicombridge.web.servers import Server
 
 __all__ = ["Instance", "instances", "search"]
@@ -25,13 +27,14 @@ _REFUSALS = frozenset({400, 413, 414, 422, 501})
 _SMALL_PAGE = 100
 _LONG_LIST = 1000
 """Instances that are asked for at once where only their UIDs matter; more would take memory."""
+_UID_KEYS = frozenset(map(key_of, UIDS["instance"]))
 _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 
 Item = dict[str, Any]
 
 
 def search(
-    server: Server,
+    server: Server | str | Path,
     level: str = "study",
     *,
     study: str | None = None,
@@ -50,7 +53,7 @@ def search(
     Parameters
     ----------
     server
-        A DICOMweb server, a folder or a zip file.
+        A DICOMweb server, a folder or a zip file; also as saved name, address or path.
     level
         ``patient``, ``study``, ``series`` or ``instance``.
     study, series
@@ -84,6 +87,7 @@ def search(
     DicomBridgeError
         The query makes no sense. This comes at once; errors of the server (``WebError``) come while iterating.
     """
+    server = as_server(server)
     if offset < 0 or (limit is not None and limit < 0):
         raise DicomBridgeError("limit and offset of a search are not below 0.")
     query = query_of(level, study, series, filters, fields, fuzzy)
@@ -108,7 +112,7 @@ class Instance(NamedTuple):
 
 
 def instances(
-    server: Server,
+    server: Server | str | Path,
     study: str,
     series: str | None = None,
     *,
@@ -121,6 +125,7 @@ def instances(
     Nothing but identifiers is asked for, in as few requests as the server allows: archives take as long for each of
     these as for sending a hundred megabytes.
     """
+    server = as_server(server)
     query = query_of("instance", study, series, {}, (), False)
     tell = told or (lambda _text: None)
     if server.is_local:
@@ -205,6 +210,7 @@ class _Search:
         self._size = max(self._profile.page_size, 1)
         self._with_fields = True
         self._basic_only = False
+        self._knows_lists = False
         self._found = 0
         self._dropped = 0
         self._returned: set[str] = set()  # keywords of filters whose attributes the server returns
@@ -268,19 +274,20 @@ class _Search:
                     raise
                 number -= 1
                 continue
+            lists = [pair for pair in parameters if "," in pair[1] and pair[0] in _UID_KEYS]
+            uids = lists[0] if len(lists) == 1 else None
             if first is None:
-                yield from self._one_by_one(sent, parameters, seen)
+                if uids is not None and not self._knows_lists:
+                    yield from self._one_by_one(sent, parameters, uids, seen)
                 continue
+            self._knows_lists = self._knows_lists or uids is not None
             for page in _with_first(first, found):
                 yield from self._matching(page, asked, sent)
 
-    def _one_by_one(self, sent: Query, parameters: tuple[tuple[str, str], ...], seen: Seen) -> Iterator[Item]:
+    def _one_by_one(self, sent: Query, parameters: Parameters, uids: tuple[str, str], seen: Seen) -> Iterator[Item]:
         """Ask for each UID of a list, for a server that found nothing and may not know lists."""
-        lists = [(name, value) for name, value in parameters if "," in value and name != "includefield"]
-        if len(lists) != 1:
-            return
-        name, value = lists[0]
-        rest = tuple(pair for pair in parameters if pair != lists[0])
+        name, value = uids
+        rest = tuple(pair for pair in parameters if pair != uids)
         for uid in value.split(","):
             one = (*rest, (name, uid))
             for page in pages(self._searcher, sent, one, self._size, None, 0, None, seen, self._tell):

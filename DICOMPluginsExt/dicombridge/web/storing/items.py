@@ -353,6 +353,8 @@ class Sources:
 def _several(what: Any) -> list[Any]:
     if isinstance(what, str | os.PathLike) or hasattr(what, "save_as") or hasattr(what, "GetClassName"):
         return [what]
+    if not isinstance(what, Iterable):
+        raise DicomBridgeError(f"A {type(what).__name__} cannot be stored; paths, datasets and nodes can.")
     return list(what)
 
 

@@ -16,6 +16,7 @@ from dicombridge.web.addresses import check_uid
 from dicombridge.web.cancelling import Cancel
 from dicombridge.web.connection import Connection
 from dicombridge.web.retrieving.report import TransferProgress
+from dicombridge.web.saved import as_server
 from dicombridge.web.servers import Server
 from dicombridge.web.storing.checking import check_stored, is_there, listed
 from dicombridge.web.storing.deidentifying import Deidentification, chosen
@@ -104,7 +105,7 @@ def store(
     UnsupportedError
         The server is a zip file, or stores nothing, or the software for de-identification is not there.
     """
-    given = _server(server) if connection is None else connection.server
+    given = as_server(server) if connection is None else connection.server
     if check not in (False, True, "one", "all"):
         raise DicomBridgeError(f"check is {check!r}; it can be False, True, 'one' or 'all'.")
     options = {
@@ -119,16 +120,6 @@ def store(
     supply = _Supply(what, chosen(deidentify), dict(export_options or {}))
     job = _Job(given, cancel or (connection.cancel if connection else Cancel()), connection, options, supply)
     return job.run(StoreReport())
-
-
-def _server(server: Server | str | Path) -> Server:
-    if isinstance(server, Server):
-        return server
-    if isinstance(server, Path):
-        return Server(str(server))
-    from dicombridge.web.saved import server as saved
-
-    return saved(server)
 
 
 class _Supply:
