@@ -119,7 +119,7 @@ def test_a_reference_without_a_series_is_looked_for() -> None:
 
 def headers_of(data: Path) -> list[Path]:
     paths = [*data.glob("seg/*/*.dcm"), *data.glob("sr/**/*.dcm"), *data.glob("rt/**/*.dcm"), *data.glob("pr/**/*.dcm")]
-    return [path for path in sorted(paths) if path.stat().st_size < 3_000_000]
+    return [path for path in sorted(paths) if path.stat().st_size < 1_000_000]
 
 
 def test_references_are_those_of_the_library(data: Path) -> None:

@@ -119,6 +119,7 @@ def _handler(server: Scripted) -> type[BaseHTTPRequestHandler]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # header and body are written apart, and the second would wait 40 ms
 
         def log_message(self, format: str, *arguments: Any) -> None:
             pass

@@ -12,7 +12,7 @@ from dicombridge.web.catalogue.query import Query
 from dicombridge.web.catalogue.seen import Seen
 from dicombridge.web.profile import Profile
 
-__all__ = ["Told", "pages"]
+__all__ = ["Parameters", "Told", "pages"]
 
 Told = Callable[[str], object]
 Parameters = tuple[tuple[str, str], ...]
