@@ -35,7 +35,7 @@ class OddWorld(World):
         with self.lock:
             self.asked[path] += 1
             self.times.append((time.monotonic(), path))
-            usual = self._list() if path.endswith("/instances") else self._multipart(self._parts(path), "")
+            usual = self._results(path) or self._multipart(self._parts(path), "")
             return self.change(self, path, usual) or usual, None
 
 
@@ -170,6 +170,7 @@ def test_a_server_that_lists_nothing(server: FaultServer, tmp_path: Path) -> Non
         return Answer("404 Not Found") if path.endswith("/instances") else None
 
     world = OddWorld(7, change)
+    world.counted = None
     report = fetched(server, world, tmp_path)
     assert contents(report) == world.files
     assert (report.listed, report.complete) == (False, False)
@@ -197,6 +198,47 @@ def test_only_the_list_knows_what_is_missing(server: FaultServer, tmp_path: Path
     assert contents(report) == {uid: content for uid, content in world.files.items() if uid != lost}
 
 
+def queries(world: World) -> int:
+    """How often the list of instances was asked for."""
+    return sum(number for path, number in world.asked.items() if path.endswith("/instances"))
+
+
+def test_counts_that_agree_spare_the_list(server: FaultServer, tmp_path: Path) -> None:
+    """Archives may take as long for a list as for the instances themselves."""
+    world = OddWorld(11, lambda *_: None)
+    report = fetched(server, world, tmp_path)
+    assert contents(report) == world.files
+    assert (report.complete, report.summary) == (True, f"{len(world.files)} of {len(world.files)} verified")
+    assert queries(world) == 0
+
+
+@pytest.mark.parametrize("more", [-1, 1, None], ids=["fewer", "more", "none"])
+def test_counts_that_do_not_agree(more: int | None, server: FaultServer, tmp_path: Path) -> None:
+    """Then the list says which instances there are."""
+    world = OddWorld(13, lambda *_: None)
+    world.counted = None if more is None else len(world.files) + more
+    report = fetched(server, world, tmp_path)
+    assert contents(report) == world.files
+    assert report.complete
+    assert queries(world) == 1
+
+
+def test_a_count_shows_what_a_closed_answer_left_out(server: FaultServer, tmp_path: Path) -> None:
+    world = OddWorld(15, lambda *_: None)
+    left_out = sorted(world.files)[0]
+
+    def change(world: OddWorld, path: str, usual: Answer) -> Answer | None:
+        if path.endswith(SERIES):
+            return world._multipart([one for uid, one in world.files.items() if uid != left_out], "")
+        return None
+
+    world.change = change
+    report = fetched(server, world, tmp_path)
+    assert contents(report) == world.files
+    assert report.complete
+    assert sum(number for path, number in world.asked.items() if path.endswith(left_out)) == 1
+
+
 def test_a_list_of_evil_names(server: FaultServer, tmp_path: Path) -> None:
     evil = ["../../../tmp/evil", "1.2/../3", "1.2\u0663"]
 
@@ -210,6 +252,7 @@ def test_a_list_of_evil_names(server: FaultServer, tmp_path: Path) -> None:
         return usual
 
     world = OddWorld(9, change)
+    world.counted = len(world.files) + len(evil)
     report = fetched(server, world, tmp_path / "in")
     assert contents(report) == world.files
     assert set(report.failed) == set(evil)

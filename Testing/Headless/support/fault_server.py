@@ -89,6 +89,8 @@ class World:
         for number in range(count):
             uid = f"{SERIES}.{seed}.{number + 1}"
             self.files[uid] = instance_file(uid, self.random.randbytes(2 * self.random.randint(10, 700)))
+        self.counted = len(self.files) if seed % 2 else None
+        """How many instances it says that the series has; some servers do not."""
         self.names = faults or tuple(FAULTS)
         self.lasting = faults or INCURABLE
         self.incurable = set(self.random.sample(sorted(self.files), incurable))
@@ -112,13 +114,13 @@ class World:
             self.left[path] -= faulty
             permanent = path.rpartition("/")[2] in self.incurable
             name = self.random.choice(self.lasting if permanent else self.names) if faulty or permanent else "none"
-            if path.endswith("/instances"):
+            if path.endswith(("/instances", "/series")):
                 name = name if name in LIST_FAULTS else "none"
             self.used[name] += 1
             parts = self._parts(path)
             fault = FAULTS.get(name)
             changed = fault.parts(self, parts) if fault and fault.parts else parts
-            answer = self._list() if path.endswith("/instances") else self._multipart(changed, name)
+            answer = self._results(path) or self._multipart(changed, name)
             if fault and fault.answer:
                 fault.answer(self, answer)
             return answer, (lambda wire, one: fault.send(self, wire, one)) if fault and fault.send else None
@@ -128,6 +130,18 @@ class World:
         if "/instances/" in path:
             return [self.files[uid]] if uid in self.files else []
         return [one for name, one in self.files.items() if name not in self.incurable]
+
+    def _results(self, path: str) -> Answer | None:
+        """Return the answer to a query, None where instances are asked for."""
+        if path.endswith("/instances"):
+            return self._list()
+        return self._series() if path.endswith("/series") else None
+
+    def _series(self) -> Answer:
+        item: dict[str, Any] = {"0020000E": {"vr": "UI", "Value": [SERIES]}}
+        if self.counted is not None:
+            item["00201209"] = {"vr": "IS", "Value": [self.counted]}
+        return Answer(headers={"Content-Type": "application/dicom+json"}, body=json.dumps([item]).encode())
 
     def _list(self) -> Answer:
         items = [

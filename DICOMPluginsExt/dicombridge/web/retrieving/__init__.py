@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dicombridge.errors import DicomBridgeError
 from dicombridge.web.addresses import check_uid
@@ -31,13 +32,14 @@ from dicombridge.web.retrieving.ledger import Ledger
 from dicombridge.web.retrieving.manifest import Manifest
 from dicombridge.web.retrieving.report import RetrieveReport, TransferProgress
 from dicombridge.web.retrieving.retrieval import Retrieval
+from dicombridge.web.saved import as_server
 from dicombridge.web.servers import Server
 
 __all__ = ["Patience", "RetrieveReport", "TransferProgress", "retrieve"]
 
 
 def retrieve(
-    server: Server,
+    server: Server | str | Path,
     study: str,
     series: str | None = None,
     instances: Iterable[str] | None = None,
@@ -58,7 +60,7 @@ def retrieve(
     Parameters
     ----------
     server
-        Where from.
+        Where from; also as saved name, address or path.
     study, series
         UIDs; without ``series``, all series of the study.
     instances
@@ -98,6 +100,7 @@ def retrieve(
     DicomBridgeError
         There is no room, the folder cannot be written to, or a UID is none.
     """
+    server = as_server(server)
     check_uid(study, "Study Instance UID")
     if series is not None:
         check_uid(series, "Series Instance UID")
@@ -119,7 +122,9 @@ def retrieve(
             connection = stack.enter_context(Connection(server.changed(profile=profile), cancel=cancel))
         opened = connection
         most = connections or server.profile.connections
-        run = Retrieval(opened, ledger, lambda: _listed(opened, ledger), most, patience)
+        run = Retrieval(
+            opened, ledger, lambda: _listed(opened, ledger), lambda: _counts(opened, ledger), most, patience
+        )
         if only is not None and series is not None:
             ledger.want(dict.fromkeys(sorted(only), series))
         return run.run(progress, arrived)
@@ -142,3 +147,15 @@ def _listed(connection: Connection, ledger: Ledger) -> Iterator[tuple[str, str]]
         yield uids
     for uid in (ledger.only or frozenset()) - listed:
         ledger.gave_up(uid, "the server does not list it", missing=True)
+
+
+def _counts(connection: Connection, ledger: Ledger) -> dict[str, int]:
+    """Return how many instances the server says that its series have; nothing where it does not say so of each."""
+    from dicombridge.web.catalogue import search
+
+    filters: dict[str, Any] = {} if ledger.series is None else {"SeriesInstanceUID": ledger.series}
+    keyword = "NumberOfSeriesRelatedInstances"
+    found = search(connection.server, "series", study=ledger.study, fields=(keyword,), connection=connection, **filters)
+    counts = {str(item["SeriesInstanceUID"]): item.get(keyword) for item in found}
+    known = {uid: count for uid, count in counts.items() if isinstance(count, int) and count > 0}
+    return known if len(known) == len(counts) else {}

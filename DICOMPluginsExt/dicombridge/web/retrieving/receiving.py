@@ -22,9 +22,9 @@ from dicombridge.web.retrieving.multipart import MultipartParser, boundary_of, m
 
 __all__ = ["BUFFER", "Buffers", "Received", "receive"]
 
-BUFFER = 1 << 18
+BUFFER = 1 << 20
 _SMALLER = 1 << 17
-_BUFFERS = 8
+_BUFFERS = 4
 _LONGEST_EPILOGUE = 65536
 _DICM = slice(128, 132)
 _BEGINNINGS = (b"\x02\x00", b"\x08\x00")

@@ -55,7 +55,7 @@ class RetrieveReport:
     fetched
         How many of them this retrieval fetched; the others were there.
     listed
-        Whether the server's own list of instances could be compared.
+        Whether it could be compared with what the server says that there is: its list, or its counts.
     manifest
         File with a line of JSON for each instance, with its SHA-256.
     notes

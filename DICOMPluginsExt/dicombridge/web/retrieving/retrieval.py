@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from dicombridge.errors import (
@@ -37,6 +38,9 @@ _LEAST_FOR_ESTIMATE = 3
 Listing = Callable[[], Iterable[tuple[str, str]]]
 """Gives SOP Instance UIDs with those of their series."""
 
+Counting = Callable[[], dict[str, int]]
+"""Gives Series Instance UIDs with numbers of instances; nothing where the server does not say them all."""
+
 
 class Retrieval:
     """One retrieval from a DICOMweb server.
@@ -49,6 +53,8 @@ class Retrieval:
         What is wanted and there.
     listing
         Asks the server for its instances.
+    counting
+        Asks the server how many instances its series have.
     connections
         Most connections at a time.
     patience
@@ -56,11 +62,19 @@ class Retrieval:
     """
 
     def __init__(
-        self, connection: Connection, ledger: Ledger, listing: Listing, connections: int, patience: Patience
+        self,
+        connection: Connection,
+        ledger: Ledger,
+        listing: Listing,
+        counting: Counting,
+        connections: int,
+        patience: Patience,
     ) -> None:
         self.connection, self.ledger, self.patience = connection, ledger, patience
         self.fetcher = Fetcher(connection, ledger, patience)
         self._list = listing
+        self._count = counting
+        self._counts: dict[str, int] = {}
         self._most = max(connections, 1)
         self._threads: list[threading.Thread] = []
         self._running: set[str] = set()
@@ -93,6 +107,7 @@ class Retrieval:
         is_new = ledger.wanted is None and not ledger.done and ledger.only is None
         if is_new and ("study" if ledger.series is None else "series") in levels:
             self._start(self._streamed, "stream")
+            self._start(self._counted, "counting")
         try:
             while self._is_busy():
                 self._list_in_time(time.monotonic())
@@ -147,15 +162,36 @@ class Retrieval:
         self.connection.session.shut()
 
     def _list_in_time(self, now: float) -> None:
-        """Ask for the server's list, but not while a fast stream needs the server's attention and will soon be done."""
+        """Ask for the server's list, where its counts do not show that everything came.
+
+        Not while a fast stream needs the server's attention: archives may take as long for the list as for the stream.
+        """
         if self._listing is not None or self.ledger.wanted is not None:
             return
         if self._is_streaming:
             watched = now - (self.fetcher.first_byte or self._begun)
             is_fast = self.ledger.came > self.patience.fast * watched
-            if watched < (self.patience.alone if is_fast else self.patience.measured):
+            if watched < self.patience.measured or (is_fast and (self._counts or watched < self.patience.alone)):
                 return
+        elif "counting" in self._running:
+            return
+        elif self._is_counted():
+            self.ledger.wanted = {uid: entry.series for uid, entry in self.ledger.done.items()}
+            return
         self._list_now()
+
+    def _is_counted(self) -> bool:
+        """Whether a whole stream brought as many instances of each series as the server says that there are.
+
+        Each of them says itself which series it is of, and came once, so these are the instances that are there.
+        """
+        ledger = self.ledger
+        series = Counter(entry.series for entry in ledger.done.values())
+        return bool(series) and series == self._counts and self._stream_error is None and not ledger.failed
+
+    def _counted(self) -> None:
+        with suppress(UnreachableError, RefusedError, DamagedAnswerError):  # then the list is asked for, and tells
+            self._counts = self._count()
 
     def _list_now(self) -> threading.Thread:
         """Return the thread that asks for the list; it is started once."""
@@ -297,6 +333,8 @@ class Retrieval:
     def _progress(self, now: float) -> TransferProgress:
         ledger, rate = self.ledger, self._rate(now)
         total = None if ledger.wanted is None else len(ledger.wanted.keys() | ledger.done.keys())
+        if total is None and self._counts:
+            total = max(sum(self._counts.values()), len(ledger.done))
         done = len(ledger.done)
         size = None if total is None or not done else round(ledger.bytes / done * total)
         came = ledger.bytes
