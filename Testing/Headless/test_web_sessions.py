@@ -5,14 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from support.orthanc import free_port
-from test_web_connection import Peer, Token, connect, reply
+from support.small_servers import Token, connect, reply
 
 from dicombridge.errors import AuthenticationError, CancelledError, UnreachableError
 from dicombridge.web.cancelling import Cancel
@@ -21,19 +20,7 @@ from dicombridge.web.retrying import NEVER
 from dicombridge.web.servers import Authentication, Server, Tls
 from dicombridge.web.sessions import Session, Timeouts
 
-
-@pytest.fixture
-def peer() -> Iterator[Callable[[Callable[[Any], None]], Peer]]:
-    """Start servers that answer as a function says."""
-    peers: list[Peer] = []
-
-    def start(answer: Callable[[Any], None]) -> Peer:
-        peers.append(Peer(answer))
-        return peers[-1]
-
-    yield start
-    for one in peers:
-        one.stop()
+pytest_plugins = ["support.small_servers"]
 
 
 @pytest.fixture
