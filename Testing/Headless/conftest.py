@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,3 +127,19 @@ def folder(tmp_path: Path) -> Path:
     for number, name in enumerate("ecbda", start=1):
         write_ct(directory / f"{name}.dcm", InstanceNumber=number)
     return directory
+
+
+@pytest.fixture
+def peer() -> Iterator[Callable[[Callable[[Any], None]], Any]]:
+    """Start servers that answer as a function says."""
+    from support.small_servers import Peer
+
+    peers: list[Peer] = []
+
+    def start(answer: Callable[[Any], None]) -> Peer:
+        peers.append(Peer(answer))
+        return peers[-1]
+
+    yield start
+    for one in peers:
+        one.stop()

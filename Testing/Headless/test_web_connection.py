@@ -26,8 +26,6 @@ from dicombridge.web.retrying import Retries
 from dicombridge.web.servers import Authentication, Server
 from dicombridge.web.sessions import Timeouts
 
-pytest_plugins = ["support.small_servers"]
-
 
 def read_all(connection: Connection, url: str) -> None:
     with connection.get(url) as answer:

@@ -20,8 +20,6 @@ from dicombridge.web.retrying import NEVER
 from dicombridge.web.servers import Authentication, Server, Tls
 from dicombridge.web.sessions import Session, Timeouts
 
-pytest_plugins = ["support.small_servers"]
-
 
 @pytest.fixture
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import pytest
 import requests
 
 from dicombridge.web.connection import Connection
@@ -15,7 +14,7 @@ from dicombridge.web.retrying import Retries
 from dicombridge.web.servers import Server
 from dicombridge.web.sessions import Timeouts
 
-__all__ = ["QUICK", "Peer", "Token", "connect", "peer", "reply"]
+__all__ = ["QUICK", "Peer", "Token", "connect", "reply"]
 
 QUICK = Retries(times=3, first=0.01, longest=2.0)
 
@@ -65,20 +64,6 @@ class Peer:
     def stop(self) -> None:
         self.http.shutdown()
         self.http.server_close()
-
-
-@pytest.fixture
-def peer() -> Iterator[Callable[[Callable[[Any], None]], Peer]]:
-    """Start servers that answer as a function says."""
-    peers: list[Peer] = []
-
-    def start(answer: Callable[[Any], None]) -> Peer:
-        peers.append(Peer(answer))
-        return peers[-1]
-
-    yield start
-    for one in peers:
-        one.stop()
 
 
 def reply(handler: Any, status: int, body: bytes = b"", **headers: str) -> None:
