@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 
 class DICOMwebBrowserSubjectHierarchyPlugin(AbstractScriptedSubjectHierarchyPlugin):
-    """Owns no items; it offers one action for those that have a data node."""
+    """Owns no items; it offers one action for those that have a data node, and for studies and folders of such."""
 
     filePath = __file__
 
@@ -39,17 +39,20 @@ class DICOMwebBrowserSubjectHierarchyPlugin(AbstractScriptedSubjectHierarchyPlug
         return [self.sendAction]
 
     def showContextMenuActionsForItem(self, itemID: int) -> None:
-        """Show it for what has a data node; Slicer hides it before."""
-        if itemID and self._hierarchy().GetItemDataNode(itemID) is not None:
+        """Show it for what has a data node, or some below it; Slicer hides it before."""
+        if self._data_items(itemID):
             self.sendAction.visible = True
 
     def send(self) -> None:
         """Open the module with the item checked; nothing is sent before the person says so."""
         item = slicer.qSlicerSubjectHierarchyPluginHandler.instance().currentItem()
-        if not item:
+        items = self._data_items(item)
+        if not items:
             return
         slicer.util.selectModule("DICOMwebBrowser")
-        slicer.util.getModuleWidget("DICOMwebBrowser").window.offer([int(item)])
+        slicer.util.getModuleWidget("DICOMwebBrowser").window.offer(items)
 
-    def _hierarchy(self) -> Any:
-        return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    def _data_items(self, item: int) -> list[int]:
+        from DICOMwebBrowserLib.sending import data_items
+
+        return data_items(item)

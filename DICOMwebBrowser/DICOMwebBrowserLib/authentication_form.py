@@ -114,6 +114,11 @@ class AuthenticationForm:
         """Return the secrets that were typed in."""
         return {name: str(edit.text) for name, edit in self.secret_edits.items() if edit.text}
 
+    def forget(self) -> None:
+        """Empty the fields of secrets."""
+        for edit in self.secret_edits.values():
+            edit.clear()
+
     @property
     def keeps(self) -> bool:
         """Whether secrets are to go into the keychain."""

@@ -7,6 +7,8 @@ from typing import Any
 
 import qt
 
+from DICOMwebBrowserLib import toolkit
+
 __all__ = ["DragSource"]
 
 
@@ -31,11 +33,11 @@ class DragSource(qt.QObject):
         """Begin a drag when the mouse moves far enough with its button down; everything else goes on as it was."""
         kind = event.type()
         if kind == qt.QEvent.MouseButtonPress:
-            self._pressed = event.pos() if event.button() == qt.Qt.LeftButton else None
+            self._pressed = toolkit.place_of(event) if event.button() == qt.Qt.LeftButton else None
         elif kind == qt.QEvent.MouseButtonRelease:
             self._pressed = None
         elif kind == qt.QEvent.MouseMove and self._pressed is not None:
-            way = event.pos() - self._pressed
+            way = toolkit.place_of(event) - self._pressed
             if way.manhattanLength() >= qt.QApplication.startDragDistance():
                 self._pressed = None
                 return self._drag()

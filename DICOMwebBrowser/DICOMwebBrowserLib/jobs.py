@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import qt
 from slicer.i18n import tr as _
 
+from DICOMwebBrowserLib import local_state, texts
 from DICOMwebBrowserLib.indexing import Indexing
 from DICOMwebBrowserLib.settings import Settings
 from DICOMwebBrowserLib.signals import Signal
@@ -52,6 +54,10 @@ class Job:
         The last of the worker's.
     kept
         Its name in the worker's list on disk.
+    has_part
+        Whether the database has some of what is to be retrieved, so that only the rest is asked for.
+    own_folders
+        Folders that were made for it, and that go with it.
     """
 
     do: str
@@ -67,6 +73,8 @@ class Job:
     kept: str = ""
     note: str = ""
     sign_in: dict[str, Any] = field(default_factory=dict)
+    has_part: bool = False
+    own_folders: list[str] = field(default_factory=list)
     number: int = field(default_factory=lambda: next(_numbers))
     sent: Any = None
 
@@ -128,7 +136,24 @@ class Jobs:
         job.group.jobs.append(job)
         self._add(job)
         if not job.has_ended and job.state != "ready":
-            self._send(job)
+            self._ask(job)
+
+    def take_over(self, series: set[str], group: Group) -> set[str]:
+        """Let transfers that have not ended belong to another wish: what is only being downloaded is to be loaded, too.
+
+        Returns which of the series they are.
+        """
+        found = [job for job in self.running if job.do == "retrieve" and job.series in series]
+        for job in found:
+            if group.action != "load":
+                continue  # what is to be loaded is downloaded as well
+            before, job.group = job.group, group
+            before.jobs.remove(job)
+            group.jobs.append(job)
+            if job.kept:
+                self._kept(job, job.kept)
+            self._group_moved(before)
+        return {job.series for job in found}
 
     def complete(self, group: Group) -> None:
         """Say that no more transfers are coming to a group; what is ready may be loaded then."""
@@ -153,14 +178,18 @@ class Jobs:
             self._set(job, "cancelled")
             self._group_moved(job.group)
 
-    def retry(self, job: Job, instances: dict[str, Any] | None = None) -> None:
-        """Ask again for what failed or was cancelled; what is there is not fetched again."""
+    def retry(self, job: Job) -> None:
+        """Ask again for what failed or was cancelled; what is there is not fetched or sent again."""
         if not job.has_ended:
             return
         job.error, job.report, job.note, job.progress = {}, {}, "", {}
-        job.arguments.update(instances or {})
+        if job.do == "store":
+            again = [one for one in job.results if one.get("state") in ("failed", "unconfirmed")]
+            job.results = [one for one in job.results if one not in again]
+            failed = [str(one["path"]) for one in again if one.get("path")]
+            job.arguments["paths"] = failed or job.arguments["paths"]
         job.state = "waiting"
-        self._send(job)
+        self._ask(job)
         self.changed.emit(job)
 
     def remove(self, job: Job) -> None:
@@ -168,12 +197,18 @@ class Jobs:
         if job.has_ended and job in self.jobs:
             self.jobs.remove(job)
             self._forget(job)
+            _discard_folders(job)
             self.removed.emit(job)
 
     def remove_ended(self) -> None:
         """Take all that ended well, or were cancelled, off the list."""
         for job in [job for job in self.jobs if job.state in ("done", "cancelled")]:
             self.remove(job)
+
+    def close(self) -> None:
+        """Remove what was made for transfers; nothing of a scene stays on the disk when Slicer has ended."""
+        for job in self.jobs:
+            _discard_folders(job)
 
     def load_unfinished(self) -> None:
         """Take up what an earlier session of Slicer left unfinished."""
@@ -190,6 +225,58 @@ class Jobs:
         if job.has_ended:
             job.progress["bytes_per_second"] = job.progress["seconds_left"] = None
         self.changed.emit(job)
+
+    def _ask(self, job: Job) -> None:
+        """Send a transfer; of what is here in part, find out first what is missing."""
+        if job.has_part and not job.arguments.get("instances"):
+            self._look(job)
+        else:
+            self._send(job)
+
+    def _look(self, job: Job) -> None:
+        items: list[dict[str, Any]] = []
+        job.note = _("Comparing with what is in the database...")
+        job.sent = self._worker.ask(
+            "search",
+            {
+                "results": lambda event: items.extend(event["items"]),
+                "sign-in": lambda event: self._sign_in(job, event),
+                "done": lambda event: self._looked(job, [str(one.get("SOPInstanceUID") or "") for one in items]),
+                "failed": lambda event: self._not_looked(job, event["error"]),
+                "cancelled": lambda event: self._cancelled(job),
+            },
+            server=job.arguments["server"],
+            level="instance",
+            study=job.arguments["study"],
+            series=job.series,
+        )
+
+    def _looked(self, job: Job, listed: list[str]) -> None:
+        base = local_state.database()
+        here = set(base.instancesForSeries(job.series)) if base else set()
+        missing = [uid for uid in listed if uid and uid not in here]
+        job.sent, job.note, job.sign_in = None, "", {}
+        if listed and not missing:
+            job.note = _("It was in the database already.")
+            self._set(job, "ready" if job.group.action == "load" else "done")
+            self._group_moved(job.group)
+            return
+        if len(missing) < len(listed):
+            job.arguments["instances"] = missing
+            count = len(listed) - len(missing)
+            job.note = texts.count(
+                count, _("{n} object was in the database already."), _("{n} objects were in the database already.")
+            )
+        self._send(job)
+        self.changed.emit(job)
+
+    def _not_looked(self, job: Job, error: dict[str, Any]) -> None:
+        """Fetch all of it where the server does not say what it has; where it is not reached, the transfer says so."""
+        if error.get("kind") == "WorkerLost":
+            self._failed(job, error)
+            return
+        job.sent, job.note = None, ""
+        self._send(job)
 
     def _send(self, job: Job) -> None:
         arguments = dict(job.arguments)
@@ -250,6 +337,8 @@ class Jobs:
         job.report, job.sent, job.sign_in = report, None, {}
         is_partial = any(report.get(key) for key in ("missing", "failed", "unconfirmed"))
         if job.do == "store":
+            if not is_partial:
+                _discard_folders(job)
             self._set(job, "partial" if is_partial else "done")
             return
         if is_partial:
@@ -304,7 +393,7 @@ class Jobs:
     def _resume_all(self) -> None:
         for job in self.jobs:
             if job.state == "waiting" and job.sent is None:
-                self._send(job)
+                self._ask(job)
 
     def _worker_failed(self, message: str, details: str) -> None:
         for job in self.jobs:
@@ -339,10 +428,14 @@ class Jobs:
                 self._send(job)
 
 
+def _discard_folders(job: Job) -> None:
+    for folder in job.own_folders:
+        qt.QDir(folder).removeRecursively()
+    job.own_folders.clear()
+
+
 def title_of_unfinished(arguments: dict[str, Any]) -> str:
     """Return a title for what was begun earlier: settings and job list do not say what it was, the database may."""
-    from DICOMwebBrowserLib import local_state
-
     series = str(arguments.get("series") or "")
     base = local_state.database()
     described = str(base.descriptionForSeries(series)) if base and series else ""

@@ -46,6 +46,7 @@ class MessageBar:
         outer.addWidget(self.details)
         self.details_button = toolkit.button("info", _("Details"), _("Show details"), self._toggle_details)
         self._buttons: list[Any] = []
+        self._topic = ""
         self.widget.hide()
 
     @property
@@ -54,7 +55,12 @@ class MessageBar:
         return "" if self.widget.isHidden() else str(self.label.text)
 
     def show(
-        self, kind: str, text: str, details: str = "", actions: list[tuple[str, Callable[[], Any]]] | None = None
+        self,
+        kind: str,
+        text: str,
+        details: str = "",
+        actions: list[tuple[str, Callable[[], Any]]] | None = None,
+        topic: str = "",
     ) -> None:
         """Say something.
 
@@ -66,7 +72,10 @@ class MessageBar:
             One sentence or two; what helps somebody who is asked for help.
         actions
             Texts of buttons, and what they do.
+        topic
+            What it is about, for :meth:`clear`.
         """
+        self._topic = topic
         colour = toolkit.accent(kind)
         red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
         self.widget.styleSheet = (
@@ -89,9 +98,10 @@ class MessageBar:
         self._row.addStretch(1)
         self.widget.show()
 
-    def clear(self) -> None:
-        """Hide the bar."""
-        self.widget.hide()
+    def clear(self, topic: str = "") -> None:
+        """Hide the bar; with a topic, only where it says something about that."""
+        if not topic or topic == self._topic:
+            self.widget.hide()
 
     def click(self, title: str) -> None:
         """Press the button with a text; for tests and for the keyboard."""

@@ -84,18 +84,18 @@ class Outcome:
 
     def retry(self) -> None:
         """Send again those that failed, and only those."""
-        if self.job is None:
-            return
-        again = [one for one in self.job.results if one.get("state") in ("failed", "unconfirmed")]
-        failed = [str(one["path"]) for one in again if one.get("path")]
-        self.job.results = [one for one in self.job.results if one not in again]
-        self.table.clear()
-        self.session.jobs.retry(self.job, {"paths": failed} if failed else None)
+        if self.job is not None:
+            self.session.jobs.retry(self.job)
 
     def _changed(self, job: Job) -> None:
         if job is not self.job:
             return
-        if job.has_ended:
+        if self.table.topLevelItemCount > len(job.results):
+            self.table.clear()  # sent again, without those that failed
+        if not job.has_ended:
+            self.summary.text = _("On its way...")
+            self.retry_button.hide()
+        else:
             self.summary.text = str(job.report.get("summary") or job.error.get("message") or words(job.state))
             self.retry_button.visible = job.state in ("partial", "failed")
         if not self._pacer.is_running("fill"):

@@ -23,9 +23,10 @@ _NARROW, _WIDE = 22, 42  # characters
 _KEPT = 200
 """Series whose pictures are kept: about 10 MB."""
 
-_WITHOUT_PICTURES = frozenset(
-    {"SR", "KO", "PR", "RTSTRUCT", "RTPLAN", "REG", "FID", "RWV", "ANN", "PLAN", "DOC", "SEG"}
+_SELDOM_WITH_PICTURES = frozenset(
+    {"SR", "KO", "PR", "RTSTRUCT", "RTPLAN", "REG", "FID", "RWV", "ANN", "PLAN", "DOC", "SEG", "M3D"}
 )
+"""Modalities that are named until a picture comes; of some of them, like SEG, one often does."""
 
 
 class Hover(qt.QObject):
@@ -95,10 +96,10 @@ class Preview:
             return
         self.widget.show()
         self._describe()
-        if series in self._pictures:
+        if self._pictures.get(series):
             self._show_pictures(self._pictures[series])
         else:
-            self._show_word("" if self._has_pictures() else texts.first_of(self._item.get("Modality")))
+            self._show_word(self._word(series in self._pictures))
         self._delay.start()
 
     def wanted_references(self) -> list[tuple[str, str]]:
@@ -157,8 +158,12 @@ class Preview:
     def _item(self) -> dict[str, Any]:
         return self.session.results.series_item(*self.place)
 
-    def _has_pictures(self) -> bool:
-        return texts.first_of(self._item.get("Modality")) not in _WITHOUT_PICTURES
+    def _word(self, is_answered: bool) -> str:
+        """Return what stands in the place of a picture."""
+        modality = texts.first_of(self._item.get("Modality"))
+        if modality in _SELDOM_WITH_PICTURES:
+            return modality
+        return _("no picture") if is_answered else ""
 
     def _describe(self) -> None:
         item, details = self._item, self._details.get(self.place[1], {})
@@ -193,7 +198,7 @@ class Preview:
                     series=series,
                 )
             )
-        if self._has_pictures() and series not in self._pictures:
+        if series not in self._pictures:
             found: list[Any] = []
             self._asked.append(
                 self.session.worker.ask(
@@ -269,14 +274,13 @@ class Preview:
     def _all_pictures_came(self, place: tuple[str, str], found: list[Any]) -> None:
         if not found:
             self._no_pictures(place)
-            return
-        self._pictures[place[1]] = found
+        self._pictures[place[1]] = found  # that there is none is remembered, too
         while len(self._pictures) > _KEPT:
             self._pictures.popitem(last=False)
 
     def _no_pictures(self, place: tuple[str, str]) -> None:
         if place == self.place:
-            self._show_word(_("no picture"))
+            self._show_word(self._word(True))
 
     def _show_word(self, word: str) -> None:
         self.frames = []

@@ -91,6 +91,12 @@ class ResultsTree:
         self.tree.scrollToItem(item)
         return True
 
+    def open_or_close(self) -> None:
+        """Do what Enter does: open or close the study that the keyboard is at."""
+        item = self.tree.currentItem()
+        if item is not None and not self._place(item)[1]:
+            item.setExpanded(not item.isExpanded())
+
     def expand(self, study: str) -> None:
         """Open a study; its series are fetched."""
         if study in self._rows:
@@ -166,7 +172,6 @@ class ResultsTree:
         tree.itemExpanded.connect(self._expanded)
         tree.itemSelectionChanged.connect(lambda: self._selected())
         tree.itemDoubleClicked.connect(lambda item, _column: self._double_clicked(item))
-        tree.itemActivated.connect(lambda item, _column: self._enter_pressed(item))
         tree.verticalScrollBar().valueChanged.connect(self._scrolled)
         if "sorting" in self.session.state:
             self._sorting = tuple(self.session.state["sorting"])
@@ -292,10 +297,6 @@ class ResultsTree:
             self._activated()
         else:
             item.setExpanded(not item.isExpanded())
-
-    def _enter_pressed(self, item: Any) -> None:
-        if not self._place(item)[1] and not item.isExpanded():
-            item.setExpanded(True)
 
     def _scrolled(self, value: int) -> None:
         bar = self.tree.verticalScrollBar()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 import qt
@@ -36,6 +36,18 @@ def directory_of(study: str, series: str) -> str:
     return f"{root}/dicomweb/{name}"
 
 
+@dataclass
+class _Wish:
+    """What a person asked for; it holds whatever is searched for meanwhile."""
+
+    places: list[Place]
+    action: str
+    server: dict[str, Any]
+    studies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    series: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    waiting: set[str] = field(default_factory=set)
+
+
 class Retrieving:
     """Makes transfers of what a person chose."""
 
@@ -57,42 +69,65 @@ class Retrieving:
         """
         chosen = list(dict.fromkeys(places))
         server = server or self._query.server
-        open_studies = {study for study, series in chosen if not series}
-        waiting = set(open_studies)
+        wish = _Wish(chosen, action, server)
+        results = self._query.results
+        for study in dict.fromkeys(study for study, _series in chosen):
+            wish.studies[study] = results.studies.get(study, {})
+            if study in results.series:
+                wish.series[study] = results.series[study]
+        wish.waiting = {study for study, series in chosen if not series and study not in wish.series}
+        for study in list(wish.waiting):
+            self._list(wish, study)
+        self._begin(wish)
 
-        def ready(study: str) -> None:
-            waiting.discard(study)
-            if not waiting:
-                self._begin(chosen, action, server)
+    def _list(self, wish: _Wish, study: str) -> None:
+        """Ask for the series of a study: not through the search that is shown, because another one may begin."""
+        items: list[dict[str, Any]] = []
 
-        if not open_studies:
-            self._begin(chosen, action, server)
-        for study in open_studies:
-            self._query.fetch_series(study, partial(ready, study), server)
+        def came() -> None:
+            wish.series[study] = {str(item["SeriesInstanceUID"]): item for item in items}
+            wish.waiting.discard(study)
+            self._begin(wish)
 
-    def _begin(self, chosen: list[Place], action: str, server: dict[str, Any]) -> None:
+        self._worker.ask(
+            "search",
+            {
+                "results": lambda event: items.extend(event["items"]),
+                "done": lambda event: came(),
+                "failed": lambda event: self._query.failed.emit(event["error"], lambda: self._list(wish, study)),
+            },
+            server=wish.server,
+            level="series",
+            study=study,
+        )
+
+    def _begin(self, wish: _Wish) -> None:
+        if wish.waiting:
+            return
         series: list[Place] = []
-        for study, one in chosen:
-            series += [(study, one)] if one else [(study, uid) for uid in self._query.results.series.get(study, {})]
+        for study, one in wish.places:
+            series += [(study, one)] if one else [(study, uid) for uid in wish.series.get(study, {})]
         self._count += 1
-        self._pacer.run_now(f"begin {self._count}", self._begun(list(dict.fromkeys(series)), action, server))
+        self._pacer.run_now(f"begin {self._count}", self._begun(list(dict.fromkeys(series)), wish))
 
-    def _begun(self, series: list[Place], action: str, server: dict[str, Any]) -> Iterator[None]:
+    def _begun(self, series: list[Place], wish: _Wish) -> Iterator[None]:
         """Begin one transfer a step: a study may have hundreds of series."""
-        group = Group(action, is_complete=False)
-        busy = {job.series for job in self._jobs.running if job.do == "retrieve"}
+        group = Group(wish.action, is_complete=False)
+        busy = self._jobs.take_over({uid for _study, uid in series}, group)
         for study, uid in series:
             if uid not in busy:
-                self._jobs.begin(self._job(study, uid, server, group))
+                self._jobs.begin(self._job(study, uid, wish, group))
                 yield
         self._jobs.complete(group)
 
-    def _job(self, study: str, series: str, server: dict[str, Any], group: Group) -> Job:
-        item = self._query.results.series_item(study, series)
+    def _job(self, study: str, series: str, wish: _Wish, group: Group) -> Job:
+        item, server = wish.series.get(study, {}).get(series, {}), wish.server
         arguments = {"server": server, "study": study, "series": series, "directory": directory_of(study, series)}
-        job = Job("retrieve", _title(self._query.results.studies.get(study, {}), item), _name(server), arguments, group)
+        job = Job("retrieve", _title(wish.studies.get(study, {}), item), _name(server), arguments, group)
         expected = item.get("NumberOfSeriesRelatedInstances")
-        if expected and local_state.of_series(series, expected) == local_state.HERE:
+        state = local_state.of_series(series, expected)
+        job.has_part = state != local_state.ABSENT
+        if expected and state == local_state.HERE:
             job.state = "ready" if group.action == "load" else "done"
             job.note = _("It was in the database already.")
             job.progress = {"instances": int(expected), "total_instances": int(expected)}

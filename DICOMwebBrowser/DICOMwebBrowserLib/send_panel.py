@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,10 +37,11 @@ class SendPanel:
         self.session, self._no_server, self._begun = session, no_server, begun
         self._pacer, self._connections = Pacer(), Connections()
         self._exportables: dict[int, list[Any]] = {}
-        self._folders: dict[int, list[str]] = {}
+        self.kind_combos: dict[int, Any] = {}
+        self._kinds: dict[int, str] = {}
+        self._kept: set[Any] = set()
         self.source = "scene"
         self._make()
-        self._connections.connect(session.jobs.changed, self._job_changed)
         self._connections.connect(session.servers.chosen, self._show_server)
         self._show_server()
         self.fill()
@@ -61,15 +63,19 @@ class SendPanel:
         self.fill()
 
     def fill(self) -> None:
-        """Offer anew what there is."""
+        """Offer anew what there is; what was checked stays so."""
         self.message.clear()
+        kept = set(self.checked()) if self.tree.objectName == self.source else set()
+        if kept or not self._pacer.is_running("fill"):
+            self._kept = kept
         if self.source == "files":
             if self.tree.objectName != "files":
                 self.tree.clear()
         else:
             self.tree.clear()
             self._exportables.clear()
-            self._pacer.run("fill", self._scene() if self.source == "scene" else self._database())
+            self.kind_combos.clear()
+            self._pacer.run("fill", self._scene(self._kept) if self.source == "scene" else self._database(self._kept))
         self.tree.objectName = self.source
         self.tree.setHeaderLabels(
             {"scene": [_("In the scene"), _("Becomes"), _("Study")]}.get(
@@ -105,23 +111,47 @@ class SendPanel:
 
         self._pacer.run("check", check())
 
-    def _scene(self) -> Iterator[None]:
+    def _scene(self, kept: set[Any]) -> Iterator[None]:
         for choice in sending.scene_choices():
             found = sending.exportables(choice.item)
             yield
-            row = qt.QTreeWidgetItem([choice.name, found[0].name if found else _("nothing"), choice.study or _("none")])
+            becomes = "" if len(found) > 1 else sending.titles(found)[0] if found else _("nothing")
+            row = qt.QTreeWidgetItem([choice.name, becomes, choice.study or _("none")])
             row.setData(0, ITEM_ROLE, choice.item)
-            row.setToolTip(0, choice.what)
+            row.setSizeHint(0, qt.QSize(0, int(3.6 * toolkit.unit())))
+            row.setToolTip(0, f"{choice.name}\n{choice.what}")
+            row.setToolTip(2, f"{choice.study}\n{choice.study_uid}".strip() or _("It belongs to no study."))
+            self.tree.addTopLevelItem(row)
             if found:
-                row.setToolTip(1, found[0].tooltip)
-                row.setCheckState(0, qt.Qt.Unchecked)
+                row.setToolTip(1, str(found[0].tooltip))
+                row.setCheckState(0, qt.Qt.Checked if choice.item in kept else qt.Qt.Unchecked)
                 self._exportables[choice.item] = found
             else:
                 row.setFlags(qt.Qt.ItemIsSelectable)
-            self.tree.addTopLevelItem(row)
+            if len(found) > 1:
+                self._offer_kinds(row, choice, found)
         self._show_hint()
 
-    def _database(self) -> Iterator[None]:
+    def _offer_kinds(self, row: Any, choice: sending.Choice, found: list[Any]) -> None:
+        """Let the person choose among what the plugins offer; what was chosen before is kept."""
+        combo = self.kind_combos[choice.item] = qt.QComboBox()
+        combo.accessibleName = _("What {name} becomes").format(name=choice.name)
+        combo.sizePolicy = qt.QSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Expanding)
+        combo.focusPolicy = qt.Qt.StrongFocus  # scrolling over the table is no choice
+        for index, title in enumerate(sending.titles(found)):
+            combo.addItem(title)
+            combo.setItemData(index, str(found[index].tooltip), qt.Qt.ToolTipRole)
+        plugins = [str(one.pluginClass) for one in found]
+        kept = self._kinds.get(choice.item)
+        combo.currentIndex = plugins.index(kept) if kept in plugins else 0
+
+        def chosen(*_args: Any) -> None:
+            self._kinds[choice.item] = plugins[combo.currentIndex]
+
+        combo.currentIndexChanged.connect(chosen)
+        self.tree.setItemWidget(row, 1, combo)
+
+    def _database(self, kept: set[Any]) -> Iterator[None]:
         studies: dict[str, Any] = {}
         for one in sending.database_series():
             parent = studies.get(one.study)
@@ -132,7 +162,7 @@ class SendPanel:
                 self.tree.addTopLevelItem(parent)
             row = qt.QTreeWidgetItem([one.title, "", ""])
             row.setData(0, ITEM_ROLE, one.series)
-            row.setCheckState(0, qt.Qt.Unchecked)
+            row.setCheckState(0, qt.Qt.Checked if one.series in kept else qt.Qt.Unchecked)
             parent.addChild(row)
             yield
         self._show_hint()
@@ -167,10 +197,10 @@ class SendPanel:
             return
         arguments: dict[str, Any] = {"server": server, "paths": paths, "check": bool(self.check_box.checked)}
         if self.deidentify_box.checked:
-            arguments["deidentify"] = True
+            # Chosen here, so that what failed and is sent again gets pseudonyms and UIDs that fit those of the others.
+            arguments["deidentify"] = {"secret": secrets.token_hex(32)}
         title = _("To {server}").format(server=title_of(server))
-        job = Job("store", title, title_of(server), arguments, Group("store"))
-        self._folders[job.number] = folders
+        job = Job("store", title, title_of(server), arguments, Group("store"), own_folders=folders)
         self.outcome.follow(job)
         self.session.jobs.begin(job)
         self._begun()
@@ -191,7 +221,7 @@ class SendPanel:
             return [str(path) for series in chosen for path in base.filesForSeries(series)], []
         folders: list[str] = []
         for item in chosen:
-            exportable = self._exportables[int(item)][0]
+            exportable = self._exportable(int(item))
             try:
                 folders.append(sending.export(int(item), exportable))
             except sending.ExportError:
@@ -200,10 +230,9 @@ class SendPanel:
                 raise
         return folders, folders
 
-    def _job_changed(self, job: Job) -> None:
-        if job.do == "store" and job.state in ("done", "cancelled"):
-            for folder in self._folders.pop(job.number, []):
-                sending.discard(folder)
+    def _exportable(self, item: int) -> Any:
+        combo = self.kind_combos.get(item)
+        return self._exportables[item][combo.currentIndex if combo is not None else 0]
 
     # ------------------------------------------------------------------ widgets
 

@@ -12,7 +12,18 @@ from slicer.i18n import tr as _
 
 from DICOMwebBrowserLib import local_state, texts
 
-__all__ = ["Choice", "DatabaseSeries", "ExportError", "database_series", "export", "exportables", "scene_choices"]
+__all__ = [
+    "Choice",
+    "DatabaseSeries",
+    "ExportError",
+    "data_items",
+    "database_series",
+    "discard",
+    "export",
+    "exportables",
+    "scene_choices",
+    "titles",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +44,17 @@ class Choice:
     ----------
     item
         Its number in the subject hierarchy.
-    name, what, study
-        Its name, its kind of node, and the study that it belongs to; "" where it belongs to none.
+    name, what
+        Its name, and its kind of node.
+    study, study_uid
+        Patient and study that it belongs to, and the study's UID; "" where it belongs to none.
     """
 
     item: int
     name: str
     what: str
     study: str
+    study_uid: str
 
 
 def _hierarchy() -> Any:
@@ -59,8 +73,22 @@ def scene_choices() -> Iterator[Choice]:
         if node is None or node.GetHideFromEditors():
             continue
         study = hierarchy.GetItemAncestorAtLevel(item, "Study")
-        described = str(hierarchy.GetItemName(study)) if study else ""
-        yield Choice(int(item), str(hierarchy.GetItemName(item) or node.GetName()), _kind(node), described)
+        patient = hierarchy.GetItemAncestorAtLevel(item, "Patient")
+        above = [str(hierarchy.GetItemName(one)) for one in (patient, study) if one] if study else []
+        uid = str(hierarchy.GetItemUID(study, "DICOM") or "") if study else ""
+        yield Choice(int(item), str(hierarchy.GetItemName(item) or node.GetName()), _kind(node), ": ".join(above), uid)
+
+
+def data_items(item: int) -> list[int]:
+    """Return the items with a data node that one of the subject hierarchy stands for: itself, or those below it."""
+    hierarchy = _hierarchy()
+    if not item or item == hierarchy.GetSceneItemID():
+        return []
+    if hierarchy.GetItemDataNode(item) is not None:
+        return [int(item)]
+    below: list[int] = []
+    hierarchy.GetItemChildren(item, below, True)
+    return [int(one) for one in below if hierarchy.GetItemDataNode(one) is not None]
 
 
 def _kind(node: Any) -> str:
@@ -80,6 +108,14 @@ def exportables(item: int) -> list[Any]:
     return sorted(found, key=lambda one: -one.confidence)
 
 
+def titles(found: list[Any]) -> list[str]:
+    """Return what exportables are called; those of the same name with their plugins."""
+    names = [str(one.name) for one in found]
+    return [
+        f"{name} ({one.pluginClass})" if names.count(name) > 1 else name for name, one in zip(names, found, strict=True)
+    ]
+
+
 def export(item: int, exportable: Any) -> str:
     """Write an item as DICOM files; return their folder, a new one.
 
@@ -91,6 +127,9 @@ def export(item: int, exportable: Any) -> str:
     import slicer
 
     global _folders
+    node = _hierarchy().GetItemDataNode(item)
+    if node is None or not slicer.mrmlScene.IsNodePresent(node):
+        raise ExportError(_("It is no longer in the scene. Look again what there is."))
     _folders += 1
     application = qt.QCoreApplication.applicationPid()
     folder = f"{slicer.app.temporaryPath}/dicomweb-send-{application}-{_folders}"

@@ -128,7 +128,8 @@ class ServerDialog:
         return self._saved
 
     def close(self) -> None:
-        """Stop what the dialog still asks."""
+        """Stop what the dialog still asks, and forget what was typed in of secrets."""
+        self.authentication.forget()
         if self._sent is not None and not self._sent.ended:
             self._sent.cancel()
 

@@ -24,7 +24,9 @@ def from_template(template: Values, words: Values) -> Values:
     """Return the server of a preset, with the words of its address put in."""
     server = {"name": template["title"], "url": template["address"].format(**{**template["words"], **words})}
     ways = template.get("ways") or ["none"]
-    fields = {key: text.format(**{**template["words"], **words}) for key, text in template.get("fields", ())}
+    fields = {
+        key: text.format(**{**template["words"], **words}) for key, text in (template.get("fields") or {}).items()
+    }
     if ways[0] != "none":
         server["authentication"] = {"kind": ways[0], **fields}
     return server | ({"profile": template["profile"]} if template.get("profile") else {})

@@ -57,11 +57,15 @@ class Session:
 
     def give_secret(self, server: dict[str, Any], field: str, value: str | None, keep: bool = False) -> None:
         """Hand a secret to the worker, which alone has it; ``keep``: and the keychain."""
-        self.worker.ask("secret", server=server, field=field, value=value, keep=keep)
+        failed = lambda event: self.notice.emit(  # noqa: E731
+            "warning", str(event["error"].get("message") or ""), str(event["error"].get("details") or "")
+        )
+        self.worker.ask("secret", {"failed": failed}, server=server, field=field, value=value, keep=keep)
 
     def close(self) -> None:
         """End the worker; transfers are resumed by the next session."""
         self.worker.close()
+        self.jobs.close()
 
 
 _session: Session | None = None

@@ -67,12 +67,12 @@ class Shape(qt.QObject):
             if self._home is not None and self._home.layout() is not None:
                 self._home.layout().removeWidget(self._root)
             self._root.setParent(self._home.window() if self._home is not None else None)
-            self._root.windowFlags = qt.Qt.Window
+            toolkit.put(self._root, "windowFlags", qt.Qt.Window)
             self._root.windowTitle = _("DICOMweb Browser")
             self._root.resize(max(size.width(), 150 * toolkit.unit()), max(size.height(), 100 * toolkit.unit()))
         else:
             home, self._home = self._home, None
-            self._root.windowFlags = qt.Qt.Widget
+            toolkit.put(self._root, "windowFlags", qt.Qt.Widget)
             if home is not None and home.layout() is not None:
                 home.layout().addWidget(self._root)
         margin = toolkit.unit() if is_wanted else 0

@@ -14,6 +14,7 @@ __all__ = [
     "dimmed",
     "icon",
     "picture",
+    "place_of",
     "popup",
     "put",
     "run_dialog",
@@ -93,6 +94,11 @@ def put(target: Any, name: str, value: Any) -> None:
         getattr(target, f"set{name[0].upper()}{name[1:]}")(value)
     else:
         setattr(target, name, value)
+
+
+def place_of(event: Any) -> Any:
+    """Return where the mouse is, within its widget: ``position`` in Qt 6, which is to do without ``pos`` of Qt 5."""
+    return event.position().toPoint() if hasattr(event, "position") else event.pos()
 
 
 def run_dialog(dialog: Any) -> bool:

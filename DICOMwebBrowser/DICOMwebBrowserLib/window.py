@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +44,7 @@ class Window:
         self.root, self.ui, self.session = root, ui, session
         self._connections = Connections()
         self._dialogs: list[Any] = []
+        self._was_running = False
         self.message = MessageBar()
         root.layout().insertWidget(1, self.message.widget)
         self.servers = ServerPanel(ui, session)
@@ -56,6 +58,7 @@ class Window:
         self.shape = Shape(root, ui, self._restore, self._widened)
         self._drag = DragSource(ui.resultsTree.viewport(), self._links)
         self._connect()
+        self._order_for_keyboard()
         self._show_query()
         self._selection_changed()
 
@@ -89,19 +92,32 @@ class Window:
             ("Ctrl+D", self.root, lambda: self.get("download")),
             ("Ctrl+F", self.root, self._go_to_search),
             ("F5", self.root, self.find.search),
+            # Not itemActivated: on most systems that comes after a double click as well.
+            ("Return", ui.resultsTree, self.tree.open_or_close),
+            ("Enter", ui.resultsTree, self.tree.open_or_close),
             ("Ctrl+C", ui.resultsTree, lambda: self._copy(self._uids())),
         ):
             self._shortcut(keys, widget, function)
         for signal, slot in (
             (session.query.changed, self._show_query),
-            (session.query.told, lambda text: self.message.show("info", text)),
+            (session.query.told, lambda text: self.message.show("info", text, topic="query")),
             (session.query.failed, self._query_failed),
             (session.notice, self.message.show),
+            (session.worker.sign_in, self._show_sign_in),
             (session.jobs.failed, self._job_failed),
             (session.indexing.indexed, lambda count: self.preview.check_references()),
             (session.servers.chosen, self._server_chosen),
         ):
             self._connections.connect(signal, slot)
+
+    def _order_for_keyboard(self) -> None:
+        """Let Tab go from top to bottom: what is made here came after everything of the .ui file."""
+        ui, preview = self.ui, self.preview
+        order = [ui.descriptionEdit, *self.find.modality_buttons.values(), ui.resultsTree, preview.reference_box]
+        order += [preview.play_button, preview.slider, ui.moreButton, ui.allButton, ui.columnsButton]
+        order += [ui.loadButton, ui.downloadButton, ui.tagsButton, ui.jobsSection, ui.sendSection]
+        for before, after in itertools.pairwise(order):
+            qt.QWidget.setTabOrder(before, after)
 
     def _shortcut(self, keys: str, widget: Any, function: Callable[[], Any]) -> None:
         made = qt.QAction(widget)
@@ -165,6 +181,9 @@ class Window:
     def _show_query(self) -> None:
         query, results = self.session.query, self.session.results
         found = len(results.studies)
+        if query.is_running and not self._was_running:
+            self.message.clear("query")  # what was wrong with the one before
+        self._was_running = query.is_running
         self.find.show_running(query.is_running)
         self.ui.resultsStack.currentIndex = 1 if found else 0
         if not found:
@@ -208,19 +227,27 @@ class Window:
             self._show_empty()
 
     def _query_failed(self, error: dict[str, Any], again: Callable[[], Any]) -> None:
-        self._show_error(error, self.session.query.server, again)
+        self._show_error(error, self.session.query.server, again, "query")
         self._show_query()
 
     def _job_failed(self, job: Job) -> None:
         if job.sign_in and not job.has_ended:
-            url, code = str(job.sign_in.get("url") or ""), str(job.sign_in.get("code") or "")
-            text = _("Sign in at {url} with the code {code}").format(url=url, code=code)
-            open_browser = (_("Open the browser"), lambda: qt.QDesktopServices.openUrl(qt.QUrl(url)))
-            self.message.show("info", text, "", [open_browser])
+            self._show_sign_in(job.sign_in)
         elif job.error.get("needs"):
             self._show_error(job.error, job.arguments.get("server") or {}, lambda: self.session.jobs.retry(job))
 
-    def _show_error(self, error: dict[str, Any], server: dict[str, Any], again: Callable[[], Any]) -> None:
+    def _show_sign_in(self, event: dict[str, Any]) -> None:
+        if not event:
+            self.message.clear("sign-in")
+            return
+        url, code = str(event.get("url") or ""), str(event.get("code") or "")
+        text = _("Sign in at {url} with the code {code}").format(url=url, code=code)
+        open_browser = (_("Open the browser"), lambda: qt.QDesktopServices.openUrl(qt.QUrl(url)))
+        self.message.show("info", text, "", [open_browser], "sign-in")
+
+    def _show_error(
+        self, error: dict[str, Any], server: dict[str, Any], again: Callable[[], Any], topic: str = ""
+    ) -> None:
         """Say what is wrong, and offer what helps: a secret that is missing, another address, another try."""
         actions: list[tuple[str, Callable[[], Any]]] = []
         needs = [str(name) for name in error.get("needs") or []]
@@ -230,7 +257,7 @@ class Window:
             actions.append((_("Edit the server..."), self.servers.edit))
         if not needs:
             actions.append((_("Try again"), again))
-        self.message.show("error", str(error.get("message") or ""), str(error.get("details") or ""), actions)
+        self.message.show("error", str(error.get("message") or ""), str(error.get("details") or ""), actions, topic)
 
     def _ask_secrets(self, server: dict[str, Any], names: list[str], again: Callable[[], Any]) -> None:
         dialog = SecretDialog(self.session, server, names, again, self.root.window())

@@ -51,11 +51,13 @@ class Worker:
         Signal: requests can be sent again.
     failed
         Signal (message, details): it cannot be started, and no other attempt is made.
+    sign_in
+        Signal (event with ``url`` and ``code``): a request waits for somebody to sign in; empty when it has ended.
     """
 
     def __init__(self, program: str = "", arguments: list[str] | None = None) -> None:
         self._program, self._arguments = program, arguments
-        self.died, self.restarted, self.failed = Signal(), Signal(), Signal()
+        self.died, self.restarted, self.failed, self.sign_in = Signal(), Signal(), Signal(), Signal()
         self.requests = Requests(self._write, {"lost": lambda event: None, "broken": self._broken})
         self._process: Any = None
         self._dead: Any = None
@@ -89,7 +91,25 @@ class Worker:
         """Send a request; the process is started where there is none. Never waits."""
         if not self.is_running:
             self._start()
-        return self.requests.send(do, on=on, **arguments)
+        return self.requests.send(do, on=self._with_sign_in(on or {}), **arguments)
+
+    def _with_sign_in(self, on: Mapping[str, Callable[[Any], Any]]) -> Mapping[str, Callable[[Any], Any]]:
+        """Any request may wait for somebody to sign in; what does not show that itself is shown by the window."""
+        if "sign-in" in on:
+            return on
+        is_shown: list[bool] = []
+
+        def show(event: Any) -> None:
+            is_shown.append(True)
+            self.sign_in.emit(event)
+
+        def ended(event: Any) -> None:
+            if is_shown:
+                self.sign_in.emit({})
+            if "ended" in on:
+                on["ended"](event)
+
+        return {**on, "sign-in": show, "ended": ended}
 
     def close(self) -> None:
         """End the process: what has come stays, and transfers are resumed by the next one."""

@@ -77,6 +77,8 @@ def test_from_an_address_to_nodes_and_back(
     box = window.window.preview.reference_box
     window.wait(lambda: box.visible, 30, "what the segmentation refers to")
     assert "CT series" in box.text
+    window.wait(lambda: window.window.preview.frames, 30, "a picture of the segmentation")
+    window.picture("seg-picture")
 
     window.ui.loadButton.click()
     window.wait(lambda: window.ended(2), 60, "both are loaded")
@@ -95,7 +97,11 @@ def test_from_an_address_to_nodes_and_back(
     send.choose_source("scene")
     window.wait(lambda: send.tree.topLevelItemCount >= 2 and not send._pacer.is_running("fill"))
     rows = [send.tree.topLevelItem(index) for index in range(send.tree.topLevelItemCount)]
-    row = next(row for row in rows if "egmentation" in row.text(1))
+    role = qt_modules.QtCore.Qt.UserRole
+    row = next(row for row in rows if row.data(0, role) in send.kind_combos)
+    combo = send.kind_combos[row.data(0, role)]
+    kinds = [combo.itemText(index) for index in range(combo.count)]
+    assert "egmentation" in kinds[0]
     row.setCheckState(0, qt_modules.QtCore.Qt.Checked)
     window.picture("send")
     before = len(archive.instance_ids())
@@ -108,8 +114,15 @@ def test_from_an_address_to_nodes_and_back(
     window.wait(lambda: send.outcome.table.topLevelItemCount == 1)
     assert send.outcome.table.topLevelItem(0).text(1) == "stored"
     window.picture("sent")
+    # The same as contours: another object of the same study.
+    combo.currentIndex = next(index for index, kind in enumerate(kinds) if "RT" in kind)
+    send.send_button.click()
+    window.wait(lambda: window.ended(4), 60, "the contours are sent")
+    assert window.session.jobs.jobs[-1].state == "done"
     sent = [pydicom.dcmread(path) for path in window_files(archive, tmp_path) if path.name]
     assert {str(one.StudyInstanceUID) for one in sent} == {study}
+    assert sum(one.Modality == "SEG" for one in sent) == 2
+    assert sum(one.Modality == "RTSTRUCT" for one in sent) == 1
 
 
 def window_files(archive: Orthanc, folder: Path) -> list[Path]:
@@ -186,6 +199,33 @@ def test_transfers_go_on_after_a_restart(browser: Make, archive: Orthanc, seg: A
     again.wait(again.ended, 60, "what the earlier session began has ended")
     (job,) = again.session.jobs.jobs
     assert (job.state, job.series) == ("done", series["CT"])
+
+
+def test_a_part_that_is_here_is_not_fetched_again(browser: Make, archive: Orthanc, seg: Any, tmp_path: Path) -> None:
+    import slicer
+
+    window = browser(state=tmp_path / "state")
+    window.use({"url": archive.url, "name": "Orthanc"})
+    study = str(seg.StudyInstanceUID)
+    window.search("")
+    here = []
+    for name in archive.instance_ids():
+        path = tmp_path / f"{name}.dcm"
+        path.write_bytes(archive.file_of(name))
+        if pydicom.dcmread(path, stop_before_pixels=True).Modality == "CT":
+            here.append(path)
+    slicer.dicomDatabase._add([str(path) for path in here[:50]])
+    window.open_study(study)
+    series = next(uid for uid, one in window.session.results.series[study].items() if one["Modality"] == "CT")
+    window.wait(lambda: window.window.tree.text(study, "here", series) == "partly")
+    window.window.tree.select(study, series)
+    window.ui.downloadButton.click()
+    window.wait(window.ended, 30)
+    (job,) = window.session.jobs.jobs
+    assert (job.state, job.note) == ("done", "50 objects were in the database already.")
+    assert job.progress["instances"] == len(here) - 50
+    assert len(slicer.dicomDatabase.filesForSeries(series)) == len(here)
+    window.wait(lambda: window.window.tree.text(study, "here", series) == "here")
 
 
 def test_cancelled_and_asked_for_again(

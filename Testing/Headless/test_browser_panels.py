@@ -89,7 +89,7 @@ def test_the_profile_is_shown_before(browser: Make, tmp_path: Path) -> None:
     send.deidentify_box.checked = True
     send.send_button.click()
     window.wait(window.ended)
-    assert asked(tmp_path / "log", "store")[0]["deidentify"] is True
+    assert set(asked(tmp_path / "log", "store")[0]["deidentify"]) == {"secret"}
 
 
 def test_nothing_is_sent_without_a_choice(browser: Make) -> None:
@@ -255,7 +255,7 @@ def test_a_window_of_its_own_and_dark(browser: Make, monkeypatch: pytest.MonkeyP
     window.search("")
     window.ui.windowButton.click()
     root = window.widget.root
-    assert root.windowFlags & Qt.Window
+    assert root.isWindow()
     root.resize(1200, 700)
     series = window.open_study("1.2.826.3")
     window.wait(lambda: window.window.tree.select("1.2.826.3", series[1]))
@@ -266,6 +266,7 @@ def test_a_window_of_its_own_and_dark(browser: Make, monkeypatch: pytest.MonkeyP
     root.close()
     assert window.ui.windowButton.checked is False
     assert root.parentWidget() is window.panel
+    assert not root.isWindow()
 
 
 def test_dark(browser: Make) -> None:

@@ -78,6 +78,56 @@ def test_what_pythonqt_does_not_have(path: Path) -> None:
     assert 'f"' not in "".join(re.findall(r'_\(\s*f"', text)), "translated text has no f-string"
 
 
+def set_from_outside(tree: ast.AST) -> set[str]:
+    """Return the names of attributes that are set on other objects than ``self``."""
+    targets = [target for node in ast.walk(tree) if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [one for target in targets if isinstance(target, ast.Tuple) for one in target.elts]
+    return {one.attr for one in targets if isinstance(one, ast.Attribute) and ast.unparse(one.value) != "self"}
+
+
+def own_attributes(tree: ast.AST) -> set[str]:
+    """Return the names of attributes of classes in a file."""
+    stored = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)]
+    own = {node.attr for node in stored if ast.unparse(node.value) == "self"}
+    return own | {
+        node.target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_only_properties_of_qt_are_set_as_such(path: Path) -> None:
+    """E.g. ``windowFlags`` is none: PythonQt refuses it, and PySide takes it for an attribute that has no effect."""
+    allowed = {"contentsMargins"}  # a property from Qt 6 on; toolkit.set_margins does both
+    widgets, core = qt_modules.QtWidgets, qt_modules.QtCore
+    bases = (widgets.QWidget, widgets.QLayout, qt_modules.QtGui.QAction, core.QTimer)
+    for kind in [*(getattr(widgets, name) for name in dir(widgets)), *bases]:
+        if isinstance(kind, type) and issubclass(kind, bases):
+            meta = kind.staticMetaObject
+            allowed |= {meta.property(at).name() for at in range(meta.propertyCount())}
+    assert "windowTitle" in allowed
+    assert "windowFlags" not in allowed
+    for one in FILES:
+        allowed |= own_attributes(ast.parse(one.read_text()))
+    slicer = {
+        "dependencies",
+        "contributors",
+        "helpText",
+        "acknowledgementText",
+        "categories",
+        "fileType",
+        "description",
+    }
+    assert (
+        set_from_outside(ast.parse(path.read_text()))
+        - allowed
+        - slicer
+        - {"action", "directory", "backgroundImportEnabled", "collapsed"}
+        == set()
+    )
+
+
 @pytest.mark.parametrize(
     ("line", "filters"),
     [

@@ -76,6 +76,7 @@ class Preset:
             "words": dict(self.words),
             "ways": list(self.ways),
             "profile": self.profile.to_json(),
+            "fields": dict(self.fields),
         }
 
 

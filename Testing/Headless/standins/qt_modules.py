@@ -49,6 +49,7 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._text, self._collapsed = "", False
+        self._own_hidden: list[Any] = []
         self.focusPolicy = QtCore.Qt.StrongFocus
         self._place()
 
@@ -64,11 +65,15 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         return self._collapsed
 
     def _set_collapsed(self, collapsed: bool) -> None:
+        if bool(collapsed) == self._collapsed:
+            return
         self._collapsed = bool(collapsed)
         self._place()
-        for child in self.children():
-            if isinstance(child, QtWidgets.QWidget):
-                child.visible = not self._collapsed
+        below = [child for child in self.children() if isinstance(child, QtWidgets.QWidget)]
+        if self._collapsed:
+            self._own_hidden = [child for child in below if child.isHidden()]
+        for child in below:
+            child.visible = not self._collapsed and child not in self._own_hidden
         self.contentsCollapsed.emit(self._collapsed)
 
     text = QtCore.Property(str, _get_text, _set_text)
@@ -95,7 +100,7 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
             self._set_collapsed(not self._collapsed)
 
     def keyPressEvent(self, event: Any) -> None:
-        if event.key() in (QtCore.Qt.Key_Space, QtCore.Qt.Key_Return):
+        if event.key() == QtCore.Qt.Key_Space:  # as a QAbstractButton: Enter is for others
             self._set_collapsed(not self._collapsed)
         else:
             super().keyPressEvent(event)

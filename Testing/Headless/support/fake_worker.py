@@ -13,6 +13,8 @@ the JSON object in its first argument says::
     instances, pause    how many objects a retrieve brings where there are no sources, and seconds between its batches
     references          [{study, series, instances, what}] of every series with the modality SEG
     names               what Google lists
+    sign_in             commands in which somebody has to sign in, with a code, before they go on
+    without_pictures    nothing has a picture
     log                 file to which every request is written
 """
 
@@ -104,6 +106,9 @@ class FakeWorker:
             if error:
                 self.say("failed", request, error={"details": "", "needs": [], **error})
                 return
+            if request.do in self.options.get("sign_in", ()):
+                self.say("sign-in", request, url="https://login.invalid", code="ABCD-EFGH", seconds=600)
+                self.wait(request, 0.5)
             self.say("done", request, result=getattr(self, f"do_{request.do}", lambda request: {})(request))
         except Stopped:
             self.say("cancelled", request)
@@ -143,6 +148,10 @@ class FakeWorker:
 
     def do_search(self, request: Request) -> dict[str, Any]:
         given = request.arguments
+        if given["level"] == "instance":
+            items = [{"SOPInstanceUID": uid} for uid in self.instances_of(given["series"])]
+            self.say("results", request, items=items)
+            return {"count": len(items), "more": False, "offset": len(items)}
         every = list(self.series_of(given["study"])) if given["level"] == "series" else None
         total = len(every) if every is not None else self.count_of(given["filters"])
         offset, limit = given["offset"], given["limit"]
@@ -168,6 +177,15 @@ class FakeWorker:
                 "NumberOfSeriesRelatedInstances": self.options.get("instances", 10),
             }
 
+    def instances_of(self, series: str) -> list[str]:
+        sources = self.sources()
+        if sources:
+            return [header(path).SOPInstanceUID for path in sources if header(path).SeriesInstanceUID == series]
+        return [f"{series}.{number}" for number in range(int(self.options.get("instances", 10)))]
+
+    def sources(self) -> list[Path]:
+        return [path for name in self.options.get("sources", ()) for path in sorted(Path(name).rglob("*.dcm"))]
+
     def do_details(self, request: Request) -> dict[str, Any]:
         is_seg = request.arguments["series"].endswith(".4")
         references = self.options.get("references", []) if is_seg else []
@@ -183,6 +201,8 @@ class FakeWorker:
         return {"count": len(items)}
 
     def do_thumbnails(self, request: Request) -> dict[str, Any]:
+        if self.options.get("without_pictures"):
+            return {"count": 0}
         items = [
             {"instance": f"1.{n}", "frame": 1, "media_type": "image/png", "data": picture(n).decode()} for n in range(9)
         ]
@@ -195,9 +215,11 @@ class FakeWorker:
         self.say("state", request, state="running")
         folder = Path(given["directory"])
         folder.mkdir(parents=True, exist_ok=True)
-        sources = [path for name in self.options.get("sources", ()) for path in sorted(Path(name).rglob("*.dcm"))]
+        sources = self.sources()
         if sources:
-            sources = [path for path in sources if given["series"] in (None, series_uid(path))]
+            sources = [path for path in sources if given["series"] in (None, str(header(path).SeriesInstanceUID))]
+        if given["instances"]:
+            sources = [path for path in sources if header(path).SOPInstanceUID in given["instances"]]
         total = len(sources) or int(self.options.get("instances", 10))
         size = 500_000 * total
         for start in range(0, total, 50):
@@ -255,10 +277,10 @@ def picture(number: int) -> bytes:
     return base64.b64encode(buffer.getvalue())
 
 
-def series_uid(path: Path) -> str:
+def header(path: Path) -> Any:
     import pydicom
 
-    return str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID)
+    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "SOPInstanceUID"])
 
 
 if __name__ == "__main__":
