@@ -252,7 +252,7 @@ class SendPanel:
         self.tree.alternatingRowColors = True
         self.tree.uniformRowHeights = True
         self.tree.minimumHeight = 16 * toolkit.unit()
-        for index, width in enumerate((26, 22)):
+        for index, width in enumerate((24, 25)):
             self.tree.setColumnWidth(index, width * toolkit.unit())
         column.addWidget(self.tree, 1)
         self.check_box = qt.QCheckBox(_("Ask the server afterwards whether it has them"))

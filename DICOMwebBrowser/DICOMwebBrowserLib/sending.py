@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 _PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientComments")
 _STUDY = ("StudyInstanceUID", "StudyID", "StudyDescription", "StudyDate", "StudyTime")
+_DOT = " \N{MIDDLE DOT} "
 _folders = 0
 
 
@@ -47,7 +48,7 @@ class Choice:
     name, what
         Its name, and its kind of node.
     study, study_uid
-        Patient and study that it belongs to, and the study's UID; "" where it belongs to none.
+        Study and patient that it belongs to, and the study's UID; "" where it belongs to none.
     """
 
     item: int
@@ -74,9 +75,11 @@ def scene_choices() -> Iterator[Choice]:
             continue
         study = hierarchy.GetItemAncestorAtLevel(item, "Study")
         patient = hierarchy.GetItemAncestorAtLevel(item, "Patient")
-        above = [str(hierarchy.GetItemName(one)) for one in (patient, study) if one] if study else []
+        described = str(hierarchy.GetItemName(study)) if study else ""
+        whose = texts.name(str(hierarchy.GetItemName(patient))) if study and patient else ""
+        above = [part for part in (described, whose) if part]
         uid = str(hierarchy.GetItemUID(study, "DICOM") or "") if study else ""
-        yield Choice(int(item), str(hierarchy.GetItemName(item) or node.GetName()), _kind(node), ": ".join(above), uid)
+        yield Choice(int(item), str(hierarchy.GetItemName(item) or node.GetName()), _kind(node), _DOT.join(above), uid)
 
 
 def data_items(item: int) -> list[int]:

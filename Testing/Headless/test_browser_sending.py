@@ -83,7 +83,7 @@ def test_all_that_the_plugins_offer_can_be_chosen(browser: Make, scene: Any, tmp
     window.ui.findSection.collapsed = True
     send = filled(window)
     row = row_of(send, scene.item)
-    assert row.text(2) == "Doe, Jane: Chest"
+    assert row.text(2) == "Chest \N{MIDDLE DOT} Doe, Jane"
     assert "1.2.3" in row.toolTip(2)
     assert row_of(send, scene.lone).text(2) == "none"
     combo = send.kind_combos[scene.item]
