@@ -9,7 +9,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from DICOMwebBrowserLib import copying, local_state, sending, toolkit
+from DICOMwebBrowserLib import copying, local_state, sending, texts, toolkit
 from DICOMwebBrowserLib.jobs import Group, Job
 from DICOMwebBrowserLib.message_bar import MessageBar
 from DICOMwebBrowserLib.outcome import Outcome
@@ -21,6 +21,7 @@ from DICOMwebBrowserLib.signals import Connections
 
 __all__ = ["SendPanel"]
 
+_LONGEST_BUTTON = 36  # characters
 ITEM_ROLE = qt.Qt.UserRole
 
 
@@ -315,7 +316,9 @@ class SendPanel:
 
     def _show_server(self) -> None:
         server = self.session.servers.current
-        self.send_button.text = _("Send to {server}").format(server=title_of(server)) if server else _("Send")
+        whole = _("Send to {server}").format(server=title_of(server)) if server else _("Send")
+        self.send_button.text = texts.shortened(whole, _LONGEST_BUTTON)  # a button does not shorten its text itself
+        self.send_button.toolTip = whole
 
     def _deidentify_toggled(self, is_on: bool) -> None:
         """Nothing is installed before somebody wants it, and nothing without being asked."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-__all__ = ["count", "date", "duration", "first_of", "listed", "name", "rate", "size", "time_of_day"]
+__all__ = ["count", "date", "duration", "first_of", "listed", "name", "rate", "shortened", "size", "time_of_day"]
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -79,3 +79,12 @@ def listed(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(str(one) for one in value if one not in (None, ""))
     return "" if value is None else str(value).replace("\\", ", ")
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return a text of at most so many characters.
+
+    >>> shortened("The archive", 7)
+    'The ar\N{HORIZONTAL ELLIPSIS}'
+    """
+    return text if len(text) <= longest else text[: longest - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"

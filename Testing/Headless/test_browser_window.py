@@ -91,6 +91,21 @@ def test_readings_are_tried_one_after_the_other(browser: Make, tmp_path: Path) -
     assert "Nothing found" in window.ui.emptyLabel.text
 
 
+def test_long_names_do_not_widen_the_panel(browser: Make) -> None:
+    window = browser({})
+    window.ui.sendSection.collapsed = False
+    window.use()
+    window.settle(0.1)
+    before = window.widget.root.minimumSizeHint.width()
+    name = "The archive of the department of radiology and nuclear medicine, second floor"
+    window.use({**SERVER, "name": name})
+    window.settle(0.1)
+    button = window.window.send.send_button
+    assert button.text.startswith("Send to The archive")
+    assert name in button.toolTip
+    assert window.widget.root.minimumSizeHint.width() <= max(before, 440)
+
+
 def test_pages(browser: Make) -> None:
     window = browser({"studies": 450})
     window.use()
