@@ -12,7 +12,7 @@ from standins import qt_modules
 from support.browser import SERVER, Browser
 from support.folders import write_ct
 
-pytest_plugins = ["support.browser_fixtures"]
+pytest_plugins = ["standins.browser_fixtures"]
 qt_modules.as_pythonqt([__name__])
 Make = Callable[..., Browser]
 STUDY = "1.2.826.0"

@@ -12,7 +12,7 @@ from PySide6.QtTest import QTest
 from standins import qt_modules
 from support.browser import Browser
 
-pytest_plugins = ["support.browser_fixtures"]
+pytest_plugins = ["standins.browser_fixtures"]
 qt_modules.as_pythonqt([__name__])
 Make = Callable[..., Browser]
 Qt = qt_modules.QtCore.Qt

@@ -13,7 +13,7 @@ import pytest
 from standins import qt_modules
 from support.browser import Browser, Latency
 
-pytest_plugins = ["support.browser_fixtures"]
+pytest_plugins = ["standins.browser_fixtures"]
 qt_modules.as_pythonqt([__name__])
 Make = Callable[..., Browser]
 
@@ -69,7 +69,7 @@ def test_five_thousand_instances_a_series(browser: Make, record_property: Any) -
 
 
 def test_real_files_while_they_are_indexed(
-    browser: Make, slicer_app: Any, tmp_path: Path, record_property: Any
+    browser: Make, running_slicer: Any, tmp_path: Path, record_property: Any
 ) -> None:
     import slicer
     from support.folders import write_ct

@@ -16,7 +16,7 @@ from support.orthanc import Orthanc
 
 from dicombridge.demo.phantom import PhantomStudy
 
-pytest_plugins = ["support.browser_fixtures"]
+pytest_plugins = ["standins.browser_fixtures"]
 qt_modules.as_pythonqt([__name__])
 Make = Callable[..., Browser]
 

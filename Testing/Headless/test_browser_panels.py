@@ -13,7 +13,7 @@ import pytest
 from standins import qt_modules
 from support.browser import SERVER, Browser
 
-pytest_plugins = ["support.browser_fixtures"]
+pytest_plugins = ["standins.browser_fixtures"]
 qt_modules.as_pythonqt([__name__])
 Make = Callable[..., Browser]
 Qt = qt_modules.QtCore.Qt
@@ -52,7 +52,7 @@ def test_files_are_sent_and_what_failed_again(browser: Make, tmp_path: Path) -> 
     assert (first["paths"], first["check"], second["paths"]) == ([good, bad], True, [bad])
 
 
-def test_series_of_the_database_are_sent(browser: Make, slicer_app: Any, tmp_path: Path) -> None:
+def test_series_of_the_database_are_sent(browser: Make, running_slicer: Any, tmp_path: Path) -> None:
     import slicer
     from support.folders import write_ct
 

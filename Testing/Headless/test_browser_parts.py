@@ -16,9 +16,9 @@ from standins import browser_app, qt_modules
 
 from dicombridge.errors import DicomBridgeError
 
-pytest_plugins = ["support.browser_fixtures"]
+pytest_plugins = ["standins.browser_fixtures"]
 qt_modules.as_pythonqt([__name__])
-pytestmark = pytest.mark.usefixtures("slicer_app")
+pytestmark = pytest.mark.usefixtures("running_slicer")
 
 MODULE = browser_app.MODULE
 FILES = sorted(MODULE.rglob("*.py"))
@@ -250,7 +250,7 @@ def test_google_is_still_where_others_import_it() -> None:
     )
 
 
-def test_module_and_links_of_the_application(slicer_app: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_module_and_links_of_the_application(running_slicer: Any, caplog: pytest.LogCaptureFixture) -> None:
     import slicer
 
     from DICOMwebBrowser import DICOMwebBrowser

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from standins import browser_app, qt_modules
 
-pytest_plugins = ["support.browser_fixtures"]
+pytest_plugins = ["standins.browser_fixtures"]
 qt_modules.as_pythonqt([__name__])
 
 FOLDER = browser_app.ROOT / "Testing" / "Slicer"

@@ -13,7 +13,7 @@ from standins import qt_modules
 from standins.widgets import qSlicerDICOMExportable
 from support.browser import Browser
 
-pytest_plugins = ["support.browser_fixtures"]
+pytest_plugins = ["standins.browser_fixtures"]
 qt_modules.as_pythonqt([__name__])
 Make = Callable[..., Browser]
 Qt = qt_modules.QtCore.Qt
@@ -42,7 +42,7 @@ def plugin(name: str, title: str, confidence: float, refused: str = "") -> Any:
 
 
 @pytest.fixture
-def scene(slicer_app: Any, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def scene(running_slicer: Any, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A segmentation in a study, and a model in none; three plugins."""
     import slicer
 
@@ -52,7 +52,7 @@ def scene(slicer_app: Any, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         "StructPlugin": plugin("StructPlugin", "RT Structure Set", 0.5),
     }
     monkeypatch.setattr(slicer.modules, "dicomPlugins", plugins)
-    hierarchy = slicer_app.hierarchy
+    hierarchy = running_slicer.hierarchy
     patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "Doe, Jane")
     study = hierarchy.CreateStudyItem(patient, "Chest")
     hierarchy.SetItemUID(study, "DICOM", "1.2.3")

@@ -11,7 +11,7 @@ import pytest
 from standins import qt_modules
 from support.browser import SERVER, Browser
 
-pytest_plugins = ["support.browser_fixtures"]
+pytest_plugins = ["standins.browser_fixtures"]
 qt_modules.as_pythonqt([__name__])
 Make = Callable[..., Browser]
 

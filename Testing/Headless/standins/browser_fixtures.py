@@ -1,4 +1,4 @@
-"""Fixtures of the browser's tests; a test module takes them by ``pytest_plugins = ["support.browser_fixtures"]``."""
+"""Fixtures of the browser's tests; a test module takes them by ``pytest_plugins = ["standins.browser_fixtures"]``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from standins import browser_app, qt_modules
 
 qt_modules.as_pythonqt([__name__])
 
 
 @pytest.fixture
-def slicer_app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+def running_slicer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """The running Slicer, with settings of its own and an empty database."""
     import dicombridge
 
@@ -26,14 +27,14 @@ def slicer_app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def with_plugins(slicer_app: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def with_plugins(running_slicer: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Slicer with the plugins that load and export."""
-    browser_app.add_plugins(monkeypatch, slicer_app)
-    return slicer_app
+    browser_app.add_plugins(monkeypatch, running_slicer)
+    return running_slicer
 
 
 @pytest.fixture
-def browser(slicer_app: Any) -> Iterator[Callable[..., Any]]:
+def browser(running_slicer: Any) -> Iterator[Callable[..., Any]]:
     """Make windows of the browser; all are closed in the end, with their workers."""
     from support.browser import Browser
 
