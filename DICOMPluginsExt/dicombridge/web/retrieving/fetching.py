@@ -55,7 +55,7 @@ class Patience:
         Bytes that stay free on the disk.
     """
 
-    measured: float = 0.4
+    measured: float = 0.25
     step: float = 0.3
     worthwhile: float = 1.0
     fast: float = 60e6

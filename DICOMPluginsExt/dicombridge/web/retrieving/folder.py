@@ -28,6 +28,7 @@ _BY_DESCRIPTOR = {os.open, os.mkdir, os.rename, os.unlink, os.stat} <= os.suppor
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _LOOKED_AFTER = 64 << 20
+_SPARES = 2
 _SECONDS_OF_OLD_PARTS = 24 * 3600.0
 _in_use: set[str] = set()
 """Beginnings of names of the parts that this process writes."""
@@ -91,8 +92,8 @@ class Folder:
             return PartFile(self, f"{self._token}-{next(self._parts)}.part")
 
     def prepare_part(self) -> None:
-        """Make the next file ready: making one may wait for the disk, which who reads from a socket should not do."""
-        if not self._spare:
+        """Make a next file ready: making one may wait for the disk, which who reads from a socket should not do."""
+        if len(self._spare) < _SPARES:
             self._spare.append(PartFile(self, f"{self._token}-{next(self._parts)}.part"))
 
     def open_file(self, name: str, flags: int) -> int:

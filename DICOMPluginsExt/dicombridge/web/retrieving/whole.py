@@ -34,7 +34,9 @@ _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PIXEL_DATA = 0x7FE00010
 _SOP_CLASS, _INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
-_UIDS = frozenset((_SOP_CLASS, _INSTANCE, _STUDY, _SERIES))
+_SYNTAX = 0x00020010
+_UIDS = frozenset((_SYNTAX, _SOP_CLASS, _INSTANCE, _STUDY, _SERIES))
+_META_LENGTH = b"\x02\0\0\0UL"
 _LONGEST_UID = 256
 _FIRST_LETTERS = (b"AA", b"ZZ")
 
@@ -161,10 +163,7 @@ def check_whole(descriptor: int, size: int) -> Contents:
     head = _read(descriptor, _HEAD, 0)
     if len(head) < 8:
         raise DamagedAnswerError("it is empty" if not size else "it is no DICOM file")
-    try:
-        syntax, start, _ = read_meta(head)
-    except NeedsPydicom as error:
-        raise DamagedAnswerError("it is no DICOM file") from error
+    syntax, start = _beginning(head)
     source: _File | _Deflated
     if syntax == DEFLATED_EXPLICIT_VR:
         source, start = _Deflated(descriptor, start), 0
@@ -178,12 +177,29 @@ def check_whole(descriptor: int, size: int) -> Contents:
     return Contents(instance, series, study, sop_class, syntax)
 
 
+def _beginning(head: bytes) -> tuple[str, int]:
+    """Return the transfer syntax, and where the dataset begins."""
+    if len(head) >= 144 and head[128:132] == b"DICM" and head[132:138] == _META_LENGTH:
+        (length,) = _EXPLICIT.long.unpack_from(head, 140)
+        end = 144 + length
+        meta: dict[int, str] = {}
+        # Most files; others are looked at element by element.
+        if _plain_elements(head, 144, min(end, len(head)), meta) == end <= len(head) - 8 and _SYNTAX in meta:
+            return meta[_SYNTAX], end
+    try:
+        syntax, start, _ = read_meta(head)
+    except NeedsPydicom as error:
+        raise DamagedAnswerError("it is no DICOM file") from error
+    return syntax, start
+
+
 def _top_level(source: _File | _Deflated, position: int, encoding: _Encoding) -> dict[int, str]:
     """Return the UIDs that matter, after a walk to the end."""
     uids: dict[int, str] = {}
     behind_pixels = False
     if encoding is _EXPLICIT and isinstance(source, _File):
-        position = _plain_elements(source, position, uids)
+        head, offset = source.at(position, 0)
+        position += _plain_elements(head, offset, len(head), uids) - offset
     while not source.ends(position):
         tag, length, value, vr = _element(source, position, encoding)
         if behind_pixels and tag < _PIXEL_DATA:
@@ -208,20 +224,17 @@ def _top_level(source: _File | _Deflated, position: int, encoding: _Encoding) ->
     return uids
 
 
-def _plain_elements(source: _File, position: int, uids: dict[int, str]) -> int:
+def _plain_elements(head: bytes, offset: int, stop: int, uids: dict[int, str]) -> int:
     """Walk over what most files have before their pixels, and return where something else begins.
 
     The same walk as that of the caller, for the most common case alone: it is done for each of thousands of instances.
     """
-    head, base = source.at(position, 0)
-    start = position - base
-    offset, stop = base, len(head)
     tag_of, short_of, long_of = _EXPLICIT.tag.unpack_from, _EXPLICIT.short.unpack_from, _EXPLICIT.long.unpack_from
-    while offset + 12 <= stop:
+    while offset + 8 <= stop:
         vr = head[offset + 4 : offset + 6]
         if vr in SHORT_VRS:
             value, length = offset + 8, short_of(head, offset + 6)[0]
-        elif vr in LONG_VRS:
+        elif vr in LONG_VRS and offset + 12 <= stop:
             value, length = offset + 12, long_of(head, offset + 8)[0]
         else:
             break
@@ -232,7 +245,7 @@ def _plain_elements(source: _File, position: int, uids: dict[int, str]) -> int:
         if tag in _UIDS and length <= _LONGEST_UID:
             uids[tag] = head[value : value + length].rstrip(b"\0 ").decode("latin-1")
         offset = value + length
-    return start + offset
+    return offset
 
 
 def _inner(encoding: _Encoding, vr: bytes) -> _Encoding:
