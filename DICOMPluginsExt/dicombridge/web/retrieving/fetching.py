@@ -55,8 +55,8 @@ class Patience:
         Bytes that stay free on the disk.
     """
 
-    measured: float = 0.25
-    step: float = 0.3
+    measured: float = 0.15
+    step: float = 0.2
     worthwhile: float = 1.0
     fast: float = 60e6
     alone: float = 2.0
