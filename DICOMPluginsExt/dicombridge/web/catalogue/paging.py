@@ -128,13 +128,14 @@ def _is_last(page: Page, size: int) -> bool:
 
 def _identity(item: Mapping[str, Any], key: str, number: int) -> str:
     """Return the UID of a result, with its patient: some archives have one study of two; a person should see both."""
-    uid, patient = (_first(item.get(one)) for one in (key, _PATIENT_ID))
+    uid, patient = (first_text(item.get(one)) for one in (key, _PATIENT_ID))
     return f"{uid} {patient}" if uid else f"no UID {number} {item!r}"
 
 
-def _first(element: Any) -> str:
+def first_text(element: Any) -> str:
+    """Return the first value of an element of DICOM JSON as text, empty where it has none."""
     value = element.get("Value") if isinstance(element, dict) else None
-    return str(value[0]) if isinstance(value, list) and value else ""
+    return str(value[0]) if isinstance(value, list) and value and value[0] is not None else ""
 
 
 def _name(searcher: Searcher) -> str:

@@ -13,7 +13,7 @@ from dicombridge.web.cancelling import Cancel
 from dicombridge.web.catalogue.attributes import UIDS, key_of, level_of, plain, vr_of
 from dicombridge.web.catalogue.client import Searcher
 from dicombridge.web.catalogue.matching import fuzzy_match, matches
-from dicombridge.web.catalogue.paging import Parameters, Told, pages
+from dicombridge.web.catalogue.paging import Parameters, Told, first_text, pages
 from dicombridge.web.catalogue.query import BASIC, Asked, Query, again, asked_of, query_of
 from dicombridge.web.catalogue.seen import Seen
 from dicombridge.web.connection import Connection
@@ -135,7 +135,7 @@ def instances(
     with nullcontext(connection) if connection is not None else Connection(server, cancel=cancel) as opened:
         for page in _listed(Searcher(opened), query, tell):
             for found in page:
-                uids = [_text_of(found, keyword) for keyword in _IDENTIFIERS]
+                uids = [first_text(found.get(key_of(keyword))).strip() for keyword in _IDENTIFIERS]
                 if uids[2]:
                     yield Instance(uids[0] or study, uids[1] or series or "", uids[2], uids[3])
                 else:
@@ -156,12 +156,6 @@ def _listed(searcher: Searcher, query: Query, told: Told) -> Iterator[list[Mappi
         if first is not None:
             yield from _with_first(first, found)
         return
-
-
-def _text_of(item: Mapping[str, Any], keyword: str) -> str:
-    element = item.get(key_of(keyword))
-    values = element.get("Value") if isinstance(element, dict) else None
-    return str(values[0]).strip() if isinstance(values, list) and values and values[0] is not None else ""
 
 
 def _searched(

@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from dicombridge.errors import (
@@ -278,7 +279,7 @@ class Retrieval:
         self._threads = [one for one in self._threads if one.is_alive()]
         for number in range(min(self._climb.workers, len(ledger.waiting) - streaming)):
             if str(number) not in self._running:
-                self._start(lambda number=number: self._work(number), str(number))  # type: ignore[misc]
+                self._start(partial(self._work, number), str(number))
 
     def _is_stream_slow(self, now: float) -> bool:
         """Whether the stream has been watched long enough and will take long."""
