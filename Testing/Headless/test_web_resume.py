@@ -14,12 +14,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.fault_server import SERIES, STUDY, Answer, FaultServer, World, instance_file, serve_faults
 
-from dicombridge.errors import CancelledError
+from dicombridge.errors import CancelledError, UnreachableError
 from dicombridge.web.cancelling import Cancel
+from dicombridge.web.connection import Connection
 from dicombridge.web.retrieving import Patience, RetrieveReport, TransferProgress, retrieve
 from dicombridge.web.servers import Server
 
@@ -40,9 +42,9 @@ class SlowWorld(World):
             uid = f"{SERIES}.{seed}.{number + 1}"
             self.files[uid] = instance_file(uid, self.random.randbytes(6000))
 
-    def answer(self, path: str, authorization: str) -> tuple[Answer, object]:  # type: ignore[override]
+    def answer(self, path: str, authorization: str, name: str) -> tuple[Answer, object]:  # type: ignore[override]
         with self.lock:
-            self.asked[path] += 1
+            self.note(path, name)
             if path.endswith("/instances"):
                 return self._list(), None
             self.streams += "/instances/" not in path
@@ -91,6 +93,11 @@ def check(directory: Path, world: World) -> dict[str, Path]:
     return files
 
 
+def asked_singly(world: World, name: str) -> set[str]:
+    """Instances that were asked for one by one, under a name."""
+    return {path.rpartition("/")[2] for path in world.asked_as[name].copy() if "/instances/" in path}
+
+
 def test_killed_at_any_moment(server: FaultServer, tmp_path: Path) -> None:
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["dicombridge.web.retrieving", "dicombridge.web.catalogue"])
@@ -98,14 +105,17 @@ def test_killed_at_any_moment(server: FaultServer, tmp_path: Path) -> None:
     killed = finished = partly = 0
     while killed < KILLS:
         world = SlowWorld(finished)
-        name, directory = f"killed{finished}", tmp_path / str(finished)
-        server.worlds[name] = world
+        directory = tmp_path / str(finished)
         for number in range(100):
+            name = f"killed{finished}.{number}"
+            server.worlds[name] = world
             process = processes.Process(target=child, args=(f"{server.url}/{name}", str(directory)))
-            asked = Counter(world.asked)
             before = check(directory, world) if number else {}
             process.start()
-            end = time.monotonic() + source.uniform(0.0, 0.4)
+            if number % 8 != 1:  # otherwise it may be killed before it asks for anything
+                while process.is_alive() and not world.asked_as[name]:
+                    time.sleep(0.002)
+            end = time.monotonic() + source.uniform(0.0, 0.2)
             while not (killing := time.monotonic() >= end) and process.is_alive():
                 time.sleep(0.005)
             if killing:
@@ -116,8 +126,7 @@ def test_killed_at_any_moment(server: FaultServer, tmp_path: Path) -> None:
             process.close()
             files = check(directory, world) if directory.exists() else {}
             assert set(before) <= set(files), "something is lost"
-            singly = {path.rpartition("/")[2] for path in (world.asked - asked) if "/instances/" in path}
-            assert not singly & set(before), "fetched again"
+            assert not asked_singly(world, name) & set(before), "fetched again"
             if code == 0:
                 break
             assert code == -signal.SIGKILL
@@ -151,13 +160,13 @@ def test_cancelled_and_resumed(server: FaultServer, tmp_path: Path) -> None:
     assert set(told) == set(files.values())
     assert 10 <= len(files) < INSTANCES
     assert not list(tmp_path.glob("*.part"))
-    asked, streams = Counter(world.asked), world.streams
-    report = retrieve(where, STUDY, SERIES, None, tmp_path, patience=calm)
+    streams = world.streams
+    server.worlds["resumed"] = world
+    report = retrieve(Server(f"{server.url}/resumed"), STUDY, SERIES, None, tmp_path, patience=calm)
     assert report.complete
     assert report.fetched == INSTANCES - len(files)
     assert world.streams == streams
-    singly = {path.rpartition("/")[2] for path in (world.asked - asked) if "/instances/" in path}
-    assert singly == set(world.files) - set(files)
+    assert asked_singly(world, "resumed") == set(world.files) - set(files)
 
 
 def test_pause(server: FaultServer, tmp_path: Path) -> None:
@@ -234,6 +243,27 @@ def test_what_was_changed_is_fetched_again(server: FaultServer, tmp_path: Path) 
         "8 of 8 verified",
         0,
     )
+
+
+def test_a_server_that_is_away_for_a_moment(
+    server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answered with its list, so that the address is right: an instance that it is away for is asked for again."""
+    server.worlds["away"] = SlowWorld(105, instances=4, pause=0.0)
+    where = Server(f"{server.url}/away")
+    assert left(retrieve(where, STUDY, SERIES, None, tmp_path, patience=PATIENCE)) == ("4 of 4 verified", 4)
+    next(tmp_path.rglob("*.dcm")).unlink()
+    get, away = Connection.get, []
+
+    def asked(connection: Connection, url: str, **options: Any) -> Any:
+        if "/instances/" in url and not away:
+            away.append(url)
+            raise UnreachableError("nothing listens there")
+        return get(connection, url, **options)
+
+    monkeypatch.setattr(Connection, "get", asked)
+    assert left(retrieve(where, STUDY, SERIES, None, tmp_path, patience=PATIENCE)) == ("4 of 4 verified", 1)
+    assert away
 
 
 def test_links_are_not_followed(server: FaultServer, tmp_path: Path) -> None:

@@ -31,9 +31,9 @@ class OddWorld(World):
         self.change = change
         self.times: list[tuple[float, str]] = []
 
-    def answer(self, path: str, authorization: str) -> tuple[Answer, None]:  # type: ignore[override]
+    def answer(self, path: str, authorization: str, name: str) -> tuple[Answer, None]:  # type: ignore[override]
         with self.lock:
-            self.asked[path] += 1
+            self.note(path, name)
             self.times.append((time.monotonic(), path))
             usual = self._results(path) or self._multipart(self._parts(path), "")
             return self.change(self, path, usual) or usual, None

@@ -18,7 +18,6 @@ from pathlib import Path
 import requests
 
 from dicombridge.errors import WebError
-from dicombridge.web.cancelling import Cancel
 from dicombridge.web.connection import Connection
 from dicombridge.web.retrieving import Patience, RetrieveReport, retrieve
 from dicombridge.web.retrying import Retries
@@ -50,13 +49,11 @@ class Token:
         return True
 
 
-def fetched(
-    server: FaultServer, name: str, world: World, directory: Path, cancel: Cancel | None = None
-) -> RetrieveReport:
+def fetched(server: FaultServer, name: str, world: World, directory: Path) -> RetrieveReport:
     """Retrieve once."""
     where = Server(f"{server.url}/{name}")
     retries = Retries(times=4, first=0.01, longest=1.5)
-    with Connection(where, Token(world), cancel, Timeouts(1.0, 0.25), retries) as connection:
+    with Connection(where, Token(world), None, Timeouts(5.0, 1.0), retries) as connection:
         return retrieve(where, STUDY, SERIES, None, directory, connections=3, connection=connection, patience=SHORT)
 
 
@@ -85,19 +82,19 @@ def run(seed: int, faulty: FaultServer, elsewhere: FaultServer, directory: Path)
     incurable = seed % 7 == 0
     world = World(seed, incurable=2 if incurable else 0)
     world.elsewhere = elsewhere.url
-    name = f"w{seed}"
-    faulty.worlds[name] = world
+    names = [f"w{seed}.{call}" for call in range(CALLS)]
+    faulty.worlds |= dict.fromkeys(names, world)
     try:
-        for _ in range(CALLS):
+        for name in names:
             report = None
             before = {path.stem for path in directory.rglob("*.dcm")}
-            asked = Counter(world.asked)
             with suppress(WebError):
                 report = fetched(faulty, name, world, directory)
             check_folder(directory, world, report)
-            again = {path.rpartition("/")[2] for path in (world.asked - asked) if "/instances/" in path}
+            asked = world.asked_as[name].copy()
+            again = {path.rpartition("/")[2] for path in asked if "/instances/" in path}
             assert not before & again, "fetched again, although it was there"
-            assert sum((world.asked - asked).values()) <= 16 * (len(world.files) + 2), "this is a siege"
+            assert sum(asked.values()) <= 16 * (len(world.files) + 2), "this is a siege"
             if world.incurable and report is not None and report.listed:
                 # A cut behind the closing boundary takes nothing away: then even an incurable instance is there whole.
                 left = set(report.missing) | set(report.failed)
@@ -111,7 +108,8 @@ def run(seed: int, faulty: FaultServer, elsewhere: FaultServer, directory: Path)
     except AssertionError as error:
         return f"{seed}: {traceback.extract_tb(error.__traceback__)[-1].line}: {error}"
     finally:
-        del faulty.worlds[name]
+        for name in names:
+            del faulty.worlds[name]
 
 
 def peak() -> int:

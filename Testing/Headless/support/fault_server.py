@@ -16,13 +16,13 @@ import struct
 import threading
 import time
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-STALL = 0.6
+STALL = 2.5
 """Seconds for which nothing comes; clients of the tests wait for less."""
 BOMB = 32 << 20
 ZEROS = bytes(1 << 18)
@@ -96,16 +96,20 @@ class World:
         self.incurable = set(self.random.sample(sorted(self.files), incurable))
         self.left: dict[str, int] = {}
         self.asked: Counter[str] = Counter()
+        self.asked_as: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """The same by the name that the world was asked under."""
         self.token = 1
         self.elsewhere = ""
         self.lock = threading.Lock()
         self.lengths = self.random.random() < 0.5
         self.used: Counter[str] = Counter()
 
-    def answer(self, path: str, authorization: str) -> tuple[Answer, Callable[[bytes, socket.socket], bool] | None]:
+    def answer(
+        self, path: str, authorization: str, name: str
+    ) -> tuple[Answer, Callable[[bytes, socket.socket], bool] | None]:
         """Return what to answer, and what sends it where that is not done in the usual way."""
         with self.lock:
-            self.asked[path] += 1
+            self.note(path, name)
             if authorization != f"Bearer token-{self.token}":
                 return Answer("401 Unauthorized", {"WWW-Authenticate": "Bearer"}), None
             if path not in self.left:
@@ -113,17 +117,22 @@ class World:
             faulty = self.left[path] > 0
             self.left[path] -= faulty
             permanent = path.rpartition("/")[2] in self.incurable
-            name = self.random.choice(self.lasting if permanent else self.names) if faulty or permanent else "none"
+            kind = self.random.choice(self.lasting if permanent else self.names) if faulty or permanent else "none"
             if path.endswith(("/instances", "/series")):
-                name = name if name in LIST_FAULTS else "none"
-            self.used[name] += 1
+                kind = kind if kind in LIST_FAULTS else "none"
+            self.used[kind] += 1
             parts = self._parts(path)
-            fault = FAULTS.get(name)
+            fault = FAULTS.get(kind)
             changed = fault.parts(self, parts) if fault and fault.parts else parts
-            answer = self._results(path) or self._multipart(changed, name)
+            answer = self._results(path) or self._multipart(changed, kind)
             if fault and fault.answer:
                 fault.answer(self, answer)
             return answer, (lambda wire, one: fault.send(self, wire, one)) if fault and fault.send else None
+
+    def note(self, path: str, name: str) -> None:
+        """Count what is asked for."""
+        self.asked[path] += 1
+        self.asked_as[name][path] += 1
 
     def _parts(self, path: str) -> list[bytes]:
         uid = path.rpartition("/")[2]
@@ -335,7 +344,11 @@ INCURABLE = ("cut", "no_closing", "boundary", "web_page", "shorter", "foreign", 
 
 
 class FaultServer(socketserver.ThreadingTCPServer):
-    """Serves worlds at ``/NAME``."""
+    """Serves worlds at ``/NAME``.
+
+    A world may have a name for each retrieval: a busy server sees some requests only when their client has given them
+    up, or was killed, and the next one is on its way.
+    """
 
     allow_reuse_address = True
     daemon_threads = True
@@ -381,7 +394,7 @@ class _Handler(socketserver.BaseRequestHandler):
         if world is None:
             self.request.sendall(Answer("404 Not Found").wire())
             return True
-        answer, send = world.answer(rest, found.group(1) if found else "")
+        answer, send = world.answer(rest, found.group(1) if found else "", name)
         wire = answer.wire()
         if send is not None:
             return send(wire, self.request)

@@ -95,7 +95,8 @@ class Fetcher:
         self._accepts = _accepts(connection, ledger.asked)
         self._accept = 0
         self._not_before = 0.0
-        self._was_there = False
+        self.was_there = False
+        """Whether the server has answered anything."""
         self._lock = threading.Lock()
 
     @property
@@ -167,10 +168,10 @@ class Fetcher:
             choice = self._accept
             try:
                 answer = self.connection.get(url, accept=self._accepts[choice], retries=NEVER)
-                self._was_there = True
+                self.was_there = True
                 return answer
             except RefusedError as error:
-                self._was_there = True
+                self.was_there = True
                 if error.status not in _NOT_THIS_TYPE or choice + 1 >= len(self._accepts):
                     raise
                 with self._lock:
@@ -184,7 +185,7 @@ class Fetcher:
             if error.status not in retries.statuses:
                 return False
             asked = error.retry_after
-        elif type(error) is UnreachableError and not self._was_there:
+        elif type(error) is UnreachableError and not self.was_there:
             return False  # nobody listens there, or the name is misspelled: one is told at once
         delay = retries.delay(min(attempt, max(retries.times - 1, 0)), asked)
         if delay is None:

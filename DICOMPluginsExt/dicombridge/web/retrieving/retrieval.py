@@ -206,6 +206,7 @@ class Retrieval:
             uids: dict[str, str] = {}
             pending: dict[str, str] = {}
             for uid, series in self._list():
+                self.fetcher.was_there = True
                 uids[uid] = pending[uid] = series
                 if len(pending) >= _PAGE:
                     self.ledger.expect(pending)
