@@ -199,7 +199,7 @@ def test_announced_sizes_take_no_memory(data: Path, tmp_path: Path) -> None:
         assert outcome.loaded == "UnreadableError", outcome
         assert outcome.ours
         assert outcome.memory < 1 << 30
-        assert outcome.seconds < 5
+        assert outcome.seconds < 30
 
 
 def test_values_that_break_their_rules_do_not_stop_a_dose(tmp_path: Path) -> None:

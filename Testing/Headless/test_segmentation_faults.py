@@ -213,7 +213,7 @@ def test_7_no_surface_unless_asked(tmp_path: Path, scene: Any) -> None:
     path = save(segmentation(stack_frames(masks, positions_along(AXIAL, 10, 2))), tmp_path / "seg.dcm")
     start = time.perf_counter()
     (node,) = dicombridge.load(path, scene=scene)
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 30
     assert node.GetSegmentation().GetNumberOfSegments() == 104
     assert node.GetSegmentation().GetNumberOfLayers() == 1
     assert not node.GetSegmentation().ContainsRepresentation("Closed surface")

@@ -229,7 +229,7 @@ def test_thousands_of_segments_in_a_label_map(tmp_path: Path) -> None:
     dataset = segmentation(frames, kind="LABELMAP", bits=16, segments=described(MANY))
     start = time.perf_counter()
     node = load(dataset, tmp_path)
-    assert time.perf_counter() - start < 20
+    assert time.perf_counter() - start < 60
     assert layers(node) == 1
     check_many(node, array)
 
@@ -244,7 +244,7 @@ def test_thousands_of_binary_segments(tmp_path: Path) -> None:
     dataset = segmentation(frames, segments=described(MANY))
     start = time.perf_counter()
     node = load(dataset, tmp_path)
-    assert time.perf_counter() - start < 20
+    assert time.perf_counter() - start < 60
     assert layers(node) == 1
     check_many(node, array)
 
@@ -260,7 +260,7 @@ def test_many_overlaps_in_bounded_time(tmp_path: Path) -> None:
     dataset = segmentation(frames, segments=described(count))
     start = time.perf_counter()
     node = load(dataset, tmp_path)
-    assert time.perf_counter() - start < 20
+    assert time.perf_counter() - start < 60
     assert layers(node) == width  # intervals of this length, one each pixel
     for number in (1, 2, 300, 600):
         mask = mask_of(segment_named(node, f"cell {number}"))[0]
