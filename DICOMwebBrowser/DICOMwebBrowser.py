@@ -74,11 +74,12 @@ class DICOMwebBrowser(ScriptedLoadableModule):
 
     def urlReceived(self, url: str) -> None:
         """Ask whether a link is to be followed. The link is not logged, because it may hold a token."""
+        from dicombridge.errors import DicomBridgeError
         from DICOMwebBrowserLib import links
 
         try:
             link = links.parse(str(url))
-        except Exception as error:
+        except DicomBridgeError as error:
             logger.error("A link for the DICOMweb Browser cannot be followed: %s", type(error).__name__)
             slicer.util.errorDisplay(_("This link cannot be followed: {error}").format(error=error))
             return
@@ -148,14 +149,16 @@ class DICOMwebBrowserLogic(ScriptedLoadableModuleLogic):
 
     def links(self, urls: list[str]) -> list[Any]:
         """Return which of these addresses are links of ours."""
+        from dicombridge.errors import DicomBridgeError
         from DICOMwebBrowserLib import links
 
         found = []
         for url in urls:
             try:
                 found.append(links.parse(url))
-            except Exception:
-                continue
+            except DicomBridgeError as error:
+                # Neither the link nor the message, which quotes what cannot be read of it: that may be a token.
+                logger.warning("A dropped link for the DICOMweb Browser cannot be read: %s", type(error).__name__)
         return [link for link in found if link is not None]
 
 

@@ -19,7 +19,7 @@ def load(series: list[str]) -> tuple[str, bool]:
     messages: list[str] = []
     try:
         ids = DICOMUtils.loadSeriesByUID(series, messages)
-    except Exception as error:
+    except Exception as error:  # anybody's plugin may raise anything; the person is told
         logger.exception("DICOMwebBrowser: the series cannot be loaded.")
         return _("It came, but cannot be loaded: {error}").format(error=error), True
     nodes = [slicer.mrmlScene.GetNodeByID(node_id) for node_id in ids or ()]

@@ -58,7 +58,7 @@ class Pacer:
                 next(work)
             except StopIteration:
                 self._forget(name, work)
-            except Exception:
+            except Exception:  # out of a timer's slot it would reach nobody, and come again every millisecond
                 logger.exception("DICOMwebBrowser: %s failed.", name)
                 self._forget(name, work)
         if not self._work:

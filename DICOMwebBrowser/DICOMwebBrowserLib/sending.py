@@ -106,7 +106,7 @@ def exportables(item: int) -> list[Any]:
     for name, plugin_class in dict(slicer.modules.dicomPlugins).items():
         try:
             found += list(plugin_class().examineForExport(item))
-        except Exception:
+        except Exception:  # anybody's plugin: one that raises anything must not hide what the others offer
             logger.exception("DICOMwebBrowser: %s cannot tell what it exports.", name)
     return sorted(found, key=lambda one: -one.confidence)
 
@@ -142,7 +142,7 @@ def export(item: int, exportable: Any) -> str:
     exportable.directory = folder
     try:
         answer = slicer.modules.dicomPlugins[exportable.pluginClass]().export((exportable,))
-    except Exception as error:
+    except Exception as error:  # anybody's plugin may raise anything; the person is told, and the files go
         logger.exception("DICOMwebBrowser: the export failed.")
         answer = str(error)
     if answer != "":

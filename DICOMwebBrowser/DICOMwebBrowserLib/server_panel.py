@@ -104,5 +104,8 @@ class ServerPanel:
         for template in servers.templates:
             toolkit.action(add, f"{template['title']}...", partial(self.add, template["name"]))
         self.menu.addSeparator()
-        copy = lambda: qt.QApplication.clipboard().setText(str(server.get("url") or ""))  # noqa: E731
-        toolkit.action(self.menu, _("Copy the address"), copy, "copy", bool(server))
+        toolkit.action(self.menu, _("Copy the address"), partial(_copy_address, server), "copy", bool(server))
+
+
+def _copy_address(server: dict[str, Any]) -> None:
+    qt.QApplication.clipboard().setText(str(server.get("url") or ""))

@@ -57,9 +57,11 @@ class Session:
 
     def give_secret(self, server: dict[str, Any], field: str, value: str | None, keep: bool = False) -> None:
         """Hand a secret to the worker, which alone has it; ``keep``: and the keychain."""
-        failed = lambda event: self.notice.emit(  # noqa: E731
-            "warning", str(event["error"].get("message") or ""), str(event["error"].get("details") or "")
-        )
+
+        def failed(event: dict[str, Any]) -> None:
+            error = event["error"]
+            self.notice.emit("warning", str(error.get("message") or ""), str(error.get("details") or ""))
+
         self.worker.ask("secret", {"failed": failed}, server=server, field=field, value=value, keep=keep)
 
     def close(self) -> None:

@@ -32,7 +32,7 @@ class Signal:
         for function in list(self._functions):
             try:
                 function(*values)
-            except Exception:
+            except Exception:  # whatever it is, it is the function's own, and the others are still to be called
                 logger.exception("DICOMwebBrowser: %s failed.", getattr(function, "__qualname__", function))
 
 
