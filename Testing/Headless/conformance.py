@@ -45,7 +45,7 @@ from dicombridge.part10 import NeedsPydicom, read_layout
 
 __all__ = ["Example", "KindConformance", "Study", "compare"]
 
-LONGEST = 5.0
+LONGEST = 30.0
 """Seconds that a damaged file may take."""
 MOST_MEMORY = 1500 << 20
 """Bytes of resident memory that damaged files may take, VTK and all (about 300 MiB) included."""

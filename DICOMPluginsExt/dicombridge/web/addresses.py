@@ -30,6 +30,11 @@ class Origin(NamedTuple):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}" + ("" if _PORTS.get(self.scheme) == self.port else f":{self.port}")
 
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody on the way can read what is sent there: by https, or within this machine."""
+        return self.scheme == "https" or is_loopback(self.host)
+
 
 def origin(url: str) -> Origin:
     """Return scheme, host and port of an address, with the scheme's own port where none is given.

@@ -182,7 +182,7 @@ class Session(requests.Session):
         if self.credentials is None or not self._is_own(url):
             return request
         place = origin(url)
-        if place.scheme != "https" and not is_loopback(place.host):
+        if not place.is_private:
             raise AuthenticationError(
                 f"{self.server}: credentials are not sent over plain http, where everybody on the way can read them. "
                 "Use an address that begins with https://."

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dicombridge.errors import AuthenticationError, UnreachableError
-from dicombridge.web.addresses import is_loopback, origin
+from dicombridge.web.addresses import origin
 from dicombridge.web.cancelling import Cancel
 from dicombridge.web.secrets import Secret, Secrets
 
@@ -151,7 +151,7 @@ class BoundCredentials(ABC):
         place = origin(request.url or "")
         if place not in self.context.server.origins:
             raise AuthenticationError(f"{self.context.server}: its credentials are not sent to {place}.")
-        if place.scheme != "https" and not is_loopback(place.host):
+        if not place.is_private:
             raise AuthenticationError(f"{self.context.server}: credentials are not sent over plain http.")
         self.let_in(request)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dicombridge.errors import AuthenticationError, UnreachableError
-from dicombridge.web.addresses import is_loopback, joined, origin
+from dicombridge.web.addresses import joined, origin
 from dicombridge.web.authentication.base import Context
 from dicombridge.web.secrets import Secret, hidden
 
@@ -117,7 +117,7 @@ class Endpoints:
 
     def _checked(self, url: str) -> str:
         place = origin(url)
-        if place.scheme != "https" and not is_loopback(place.host):
+        if not place.is_private:
             raise AuthenticationError(f"{self._context.server}: secrets are not sent to {place} over plain http.")
         return url
 

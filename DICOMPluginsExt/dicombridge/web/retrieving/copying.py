@@ -121,7 +121,7 @@ def _tell(
     count: int,
     seconds: float,
 ) -> None:
-    files, ledger.arrived = ledger.arrived, []
+    files = ledger.take_arrived()
     if arrived is not None and files:
         arrived(files)
     if progress is not None:

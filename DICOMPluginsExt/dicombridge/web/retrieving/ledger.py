@@ -36,7 +36,7 @@ class Ledger:
     def __init__(self, folder: Folder, manifest: Manifest, study: str, series: str | None, asked: str) -> None:
         self.folder, self.manifest = folder, manifest
         self.study, self.series, self.asked = study, series, asked
-        self.changed = threading.Lock()
+        self._lock = threading.Lock()
         self.wanted: dict[str, str] | None = None
         """UIDs of the instances that should be there, with those of their series; None while nobody knows."""
         self.only: frozenset[str] | None = None
@@ -47,7 +47,7 @@ class Ledger:
         self.missing: dict[str, None] = {}
         self.failed: dict[str, str] = {}
         self.faults: list[str] = []
-        self.arrived: list[Path] = []
+        self._arrived: list[Path] = []
         self.fetched = 0
         self.bytes = 0
         self.came = 0
@@ -71,7 +71,7 @@ class Ledger:
         for uid, series in found.items():
             if self.only is not None and uid not in self.only:
                 continue
-            with self.changed:
+            with self._lock:
                 if uid in self.done or uid in self._keeping:  # the stream brings it at this moment
                     continue
                 self._keeping.add(uid)
@@ -82,7 +82,7 @@ class Ledger:
                     self._adopt(descriptor, uid, entry)
                 finally:
                     os.close(descriptor)
-            with self.changed:
+            with self._lock:
                 self._keeping.discard(uid)
 
     def _adopt(self, descriptor: int, uid: str, entry: Entry | None) -> None:
@@ -132,7 +132,7 @@ class Ledger:
         except BaseException:
             part.discard()
             raise
-        with self.changed:
+        with self._lock:
             known = contents.instance in self.done or contents.instance in self._keeping
             if uid is None:
                 number, size = self.repeated
@@ -187,19 +187,19 @@ class Ledger:
         )
 
     def _note(self, entry: Entry, new: bool, path: Path | None = None) -> None:
-        with self.changed:
+        with self._lock:
             if entry.instance in self.done:  # two threads had the same one; its file is there once
                 return
             self.done[entry.instance] = entry
             self.bytes += entry.bytes
             self.fetched += new
             self.otherwise += self.asked not in ("*", entry.transfer_syntax)
-            self.arrived.append(path or self.folder.path / entry.file)
+            self._arrived.append(path or self.folder.path / entry.file)
             for others in (self.waiting, self.missing, self.failed):
                 others.pop(entry.instance, None)
 
     def _fault(self, uid: str | None, reason: str) -> None:
-        with self.changed:
+        with self._lock:
             if uid is not None and uid not in self.done:
                 self.failed[uid] = reason
             elif uid is None and len(self.faults) < _MOST_REASONS:
@@ -210,7 +210,7 @@ class Ledger:
     def expect(self, uids: Mapping[str, str]) -> None:
         """Say of some instances that they should be there, with their series; what is not there waits to be fetched."""
         self.adopt(uids)
-        with self.changed:
+        with self._lock:
             for uid, series in uids.items():
                 if uid not in self.done and uid not in self._singly:
                     self.waiting[uid] = series
@@ -222,7 +222,7 @@ class Ledger:
 
     def next(self, last: bool, left: int = 0) -> tuple[str, str] | None:
         """Take an instance to fetch, with its series, from the end of the list or from its beginning; leave some."""
-        with self.changed:
+        with self._lock:
             if len(self.waiting) <= left:
                 return None
             uid = next(reversed(self.waiting) if last else iter(self.waiting))
@@ -232,7 +232,7 @@ class Ledger:
 
     def gave_up(self, uid: str, reason: str, missing: bool = False) -> None:
         """Say that an instance is not to be had."""
-        with self.changed:
+        with self._lock:
             if uid in self.done:
                 return
             if missing:
@@ -243,19 +243,25 @@ class Ledger:
 
     def leave(self, uid: str) -> None:
         """Say that nobody fetches an instance any more."""
-        with self.changed:
+        with self._lock:
             self.active.discard(uid)
 
     def give_up_waiting(self, reason: str) -> None:
         """Give all up that wait."""
-        with self.changed:
+        with self._lock:
             waiting, self.waiting = list(self.waiting), {}
         for uid in waiting:
             self.gave_up(uid, reason)
 
+    def take_arrived(self) -> list[Path]:
+        """Return the files that have come since this was last called."""
+        with self._lock:
+            arrived, self._arrived = self._arrived, []
+        return arrived
+
     def add_bytes(self, count: int) -> None:
         """Count what came over any connection."""
-        with self.changed:
+        with self._lock:
             self.came += count
 
     def is_last(self, uids: Iterable[str]) -> bool:

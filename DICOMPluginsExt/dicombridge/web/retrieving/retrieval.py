@@ -316,8 +316,7 @@ class Retrieval:
         if not always and now - self._told < self.patience.told:
             return
         self._told = now
-        with self.ledger.changed:
-            files, self.ledger.arrived = self.ledger.arrived, []
+        files = self.ledger.take_arrived()
         if arrived is not None and files:
             arrived(files)
         if progress is not None:
