@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 
 import dicombridge
@@ -113,6 +114,21 @@ def test_info_json(study: phantom.PhantomStudy) -> None:
     assert series["2"]["SeriesInstanceUID"] == study.ct.uid
     (offer,) = [offer for offer in series["11"]["loadables"] if offer["selected"]]
     assert (offer["kind"], offer["references"], offer["referencesFound"]) == ("SEG", 60, 60)
+
+
+@pytest.mark.parametrize("form", ["--json", None])
+def test_info_does_nothing_to_a_terminal(form: str | None, study: phantom.PhantomStudy, tmp_path: Path) -> None:
+    """A description may hold what terminals take for the beginning of a command."""
+    ds = pydicom.dcmread(study.ct.files[0])
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    ds.SeriesDescription = "Br\u00fcste \u009b2J\u0090"
+    ds.save_as(tmp_path / "ct.dcm")
+    told = _good("info", tmp_path, *filter(None, [form]))
+    assert "Br\u00fcste" in told
+    assert not {"\u009b", "\u0090"} & set(told)
+    if form:
+        ((series,),) = ([one for study in json.loads(told)["patients"][0]["studies"] for one in study["series"]],)
+        assert series["SeriesDescription"] == ds.SeriesDescription
 
 
 def test_info_of_one_file_says_what_is_missing(study: phantom.PhantomStudy) -> None:

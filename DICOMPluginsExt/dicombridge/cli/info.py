@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from dicombridge.cli import common
+from dicombridge.cli.tables import harmless, json_text
 
 HELP = "Show patients, studies and series, and what would be loaded from them."
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print the table or the JSON."""
     summary = describe(arguments.path)
-    print(json.dumps(summary, indent=2, ensure_ascii=False) if arguments.json else _as_text(summary))
+    print(json_text(summary, indent=2) if arguments.json else _as_text(summary))
 
 
 def describe(path: str) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def _as_text(summary: dict[str, Any]) -> str:
         if summary[key]:
             lines.append(f"{title}:")
             lines += [f"  {entry['path']}: {entry[detail]}" for entry in summary[key]]
-    return "\n".join(lines)
+    return "\n".join(map(harmless, lines))
 
 
 def _table(series: list[dict[str, Any]]) -> list[str]:

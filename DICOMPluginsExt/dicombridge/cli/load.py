@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dicombridge.cli import common
+from dicombridge.cli.tables import json_text, plain
 
 HELP = "Load DICOM files or folders into a scene (.mrb)."
 
@@ -29,8 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Load, save, and say what was loaded."""
-    import json
-
     import dicombridge
 
     if not arguments.output.lower().endswith(".mrb"):
@@ -51,8 +50,8 @@ def run(arguments: argparse.Namespace) -> None:
         for node in some
     ]
     if arguments.json:
-        print(json.dumps({"scene": arguments.output, "nodes": rows}, indent=2, ensure_ascii=False))
+        print(json_text({"scene": arguments.output, "nodes": rows}, indent=2))
         return
     for row in rows:
-        print(f"{row['kind']:6} {row['class'].removeprefix('vtkMRML').removesuffix('Node'):14} {row['name']}")
+        print(f"{row['kind']:6} {row['class'].removeprefix('vtkMRML').removesuffix('Node'):14} {plain(row['name'])}")
     print(f"{len(rows)} nodes in {arguments.output}")

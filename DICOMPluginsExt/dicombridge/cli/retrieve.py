@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from dicombridge.cli import network
+from dicombridge.cli.tables import json_text
 from dicombridge.errors import CancelledError, DicomBridgeError
 
 HELP = "Retrieve a study, series or instance from a server; what is there already is not fetched again."
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
                 f"interrupted; what came stays in {arguments.output}, and the same command goes on with it"
             ) from None
     if arguments.json:
-        print(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+        print(json_text(report.to_json(), indent=2))
     else:
         for note in report.notes:
             network.tell(note)

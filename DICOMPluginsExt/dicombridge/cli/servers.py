@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import Any
 
@@ -153,4 +152,4 @@ def _presets(arguments: argparse.Namespace) -> None:
 
 
 def _print(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(tables.json_text(value, indent=2))

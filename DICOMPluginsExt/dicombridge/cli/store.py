@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dicombridge.cli import common, network
+from dicombridge.cli.tables import json_text
 from dicombridge.errors import CancelledError, DicomBridgeError, UnreadableError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
             done = getattr(error, "report", None)
             raise CancelledError(f"interrupted; {done.summary if done else 'nothing was stored'}") from None
     if arguments.json:
-        print(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+        print(json_text(report.to_json(), indent=2))
     else:
         _tell(report)
     if not report.complete:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-__all__ = ["Table", "json_text", "plain", "rich_is_there", "size", "text_of"]
+__all__ = ["Table", "harmless", "json_text", "plain", "rich_is_there", "size", "text_of"]
 
 _COMMANDS = re.compile("[\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 """Control characters, those that turn the direction of writing, and halves of characters, which cannot be written."""
@@ -24,13 +24,22 @@ def rich_is_there() -> bool:
     return importlib.util.find_spec("rich") is not None
 
 
-def plain(text: str) -> str:
-    """Return a text in one line that does nothing to a terminal: what servers send may hold its commands.
+def harmless(line: str) -> str:
+    """Return a line that does nothing to a terminal: what files and servers hold may be its commands.
 
-    >>> plain("DOE^JANE\\x1b[2J")
-    'DOE^JANE?[2J'
+    >>> harmless("  DOE^JANE\\x1b[2J")
+    '  DOE^JANE?[2J'
     """
-    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
+    return "".join(character if character.isprintable() else "?" for character in line)
+
+
+def plain(text: str) -> str:
+    """Return a text in one harmless line.
+
+    >>> plain("DOE^JANE\\x1b\\n [2J")
+    'DOE^JANE? [2J'
+    """
+    return harmless(" ".join(text.split()))
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
