@@ -78,13 +78,13 @@ class AuthenticationForm:
         self.combo.currentIndexChanged.connect(lambda *_args: self._show_fields())
         form.addRow(_("Authentication"), self.combo)
         self.place = qt.QWidget()
-        self._form = qt.QFormLayout(self.place)
-        toolkit.set_margins(self._form, 0, 0, 0, 0)
+        self._form = toolkit.form(self.place)
         form.addRow(self.place)
         self.edits: dict[str, Any] = {}
         self.secret_edits: dict[str, Any] = {}
         self.keep_box: Any = None
         self._given: dict[str, str] = {}
+        self.labels: list[Any] = []
         self._rows: list[Any] = []
         self._show_fields()
 
@@ -114,6 +114,17 @@ class AuthenticationForm:
         """Return the secrets that were typed in."""
         return {name: str(edit.text) for name, edit in self.secret_edits.items() if edit.text}
 
+    def problem(self) -> str:
+        """Return what is missing or wrong in the fields, in words; "" where nothing is."""
+        way, values = WAYS[self.kind], self.values()
+        for name in way.fields[: way.needed]:
+            if not values.get(name):
+                return _("{what} is missing.").format(what=label_of(name))
+        for name in _FILES.intersection(self.edits):
+            if name in values and not toolkit.is_there(values[name]):
+                return _("{what}: there is no file {path}.").format(what=label_of(name), path=values[name])
+        return ""
+
     def forget(self) -> None:
         """Empty the fields of secrets."""
         for edit in self.secret_edits.values():
@@ -129,6 +140,7 @@ class AuthenticationForm:
             widget.hide()
             widget.deleteLater()
         self._rows, self.edits, self.secret_edits, self.keep_box = [], {}, {}, None
+        self.labels = []
         way = WAYS[self.kind]
         for name in way.fields:
             if name not in _HIDDEN and name not in way.secrets:
@@ -148,21 +160,13 @@ class AuthenticationForm:
 
     def _row(self, name: str, value: str) -> Any:
         label, edit = qt.QLabel(label_of(name)), qt.QLineEdit()
-        edit.text = value
+        toolkit.put_text(edit, value)
         edit.accessibleName = label_of(name)
         edit.objectName = name
         label.setBuddy(edit)
         self._form.addRow(label, edit)
         self._rows += [label, edit]
+        self.labels.append(label)
         if name in _FILES:
-            edit.addAction(toolkit.icon("folder"), qt.QLineEdit.TrailingPosition).triggered.connect(
-                lambda *_args: _choose_file(edit)
-            )
+            toolkit.add_file_chooser(edit)
         return edit
-
-
-def _choose_file(edit: Any) -> None:
-    found = qt.QFileDialog.getOpenFileName(None, _("Choose a file"), edit.text)
-    path = found[0] if isinstance(found, tuple | list) else found
-    if path:
-        edit.text = str(path)

@@ -28,8 +28,7 @@ class GooglePicker:
     def __init__(self, session: Session, chosen: Callable[[dict[str, str]], Any]) -> None:
         self._session, self._chosen = session, chosen
         self.widget = qt.QWidget()
-        form = qt.QFormLayout(self.widget)
-        toolkit.set_margins(form, 0, 0, 0, 0)
+        form = toolkit.form(self.widget)
         titles = {
             "project": _("Project"),
             "location": _("Location"),
@@ -37,12 +36,16 @@ class GooglePicker:
             "store": _("DICOM store"),
         }
         self.combos: dict[str, Any] = {}
+        self.labels: list[Any] = []
         for step, (_what, word) in enumerate(_STEPS):
             combo = self.combos[word] = qt.QComboBox()
             combo.editable = True  # the account may use what it may not list
             combo.accessibleName = titles[word]
             combo.activated.connect(lambda *_args, step=step: self._picked(step))
-            form.addRow(titles[word], combo)
+            label = qt.QLabel(titles[word])
+            label.setBuddy(combo)
+            self.labels.append(label)
+            form.addRow(label, combo)
         self.note = toolkit.dimmed(qt.QLabel())
         self.note.wordWrap = True
         form.addRow(self.note)

@@ -8,10 +8,9 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from DICOMwebBrowserLib import texts, toolkit
+from DICOMwebBrowserLib import local_state, texts, toolkit
 from DICOMwebBrowserLib.jobs import Job
 from DICOMwebBrowserLib.pacing import Delay, Pacer
-from DICOMwebBrowserLib.retrieving import folder_address
 from DICOMwebBrowserLib.session import Session
 from DICOMwebBrowserLib.signals import Connections
 
@@ -172,8 +171,12 @@ class JobsPanel:
         self.session.jobs.retry(job)
 
     def open_folder(self, job: Job) -> None:
-        """Show the files of a transfer on the desktop."""
-        qt.QDesktopServices.openUrl(folder_address(job.directory))
+        """Show the files of a transfer on the desktop; say so where there are none."""
+        folder = local_state.folder_of_files(job.series, job.directory)
+        if not folder:
+            self.session.notice.emit("info", _("There are no files of this transfer on this computer."), job.directory)
+        elif not qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(folder)):
+            self.session.notice.emit("warning", _("The folder cannot be opened: {path}").format(path=folder), "")
 
     def _make(self) -> None:
         self.widget = qt.QWidget()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import qt
 from slicer.i18n import tr as _
 
-__all__ = ["ABSENT", "HERE", "PART", "database", "explanation", "of_series", "of_study", "words"]
+__all__ = ["ABSENT", "HERE", "PART", "database", "explanation", "folder_of_files", "of_series", "of_study", "words"]
 
 ABSENT, PART, HERE = "absent", "part", "here"
 
@@ -31,6 +32,16 @@ def of_study(study: str, expected: Any) -> str:
     base = database()
     here = sum(len(base.instancesForSeries(series)) for series in base.seriesForStudy(study)) if base else 0
     return _state(here, expected)
+
+
+def folder_of_files(series: str, directory: str) -> str:
+    """Return the folder with the files of a series: where they came to, or where the database has them; else ""."""
+    if directory and qt.QDir(directory).exists():
+        return directory
+    base = database()
+    files = base.filesForSeries(series, 1) if base and series else ()
+    folder = str(qt.QFileInfo(str(files[0])).absolutePath()) if files else ""
+    return folder if folder and qt.QDir(folder).exists() else ""
 
 
 def _state(here: int, expected: Any) -> str:

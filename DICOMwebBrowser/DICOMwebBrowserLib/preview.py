@@ -18,10 +18,13 @@ from DICOMwebBrowserLib.session import Session
 __all__ = ["Preview"]
 
 _FRAMES = 12
-_SIZE = 256  # pixels
+_SIZES = (256, 512, 1024)
+"""Pixels of a side that are asked for: few different ones, so that servers and proxies can keep the pictures."""
 _NARROW, _WIDE = 22, 42  # characters
 _KEPT = 200
-"""Series whose pictures are kept: about 10 MB."""
+"""Series of which it is kept what the server said."""
+_KEPT_PIXELS = 16_000_000
+"""Pixels of pictures that are kept, of four bytes each: those of some twenty series, or of five on a fine screen."""
 
 _SELDOM_WITH_PICTURES = frozenset(
     {"SR", "KO", "PR", "RTSTRUCT", "RTPLAN", "REG", "FID", "RWV", "ANN", "PLAN", "DOC", "SEG", "M3D"}
@@ -101,6 +104,12 @@ class Preview:
         else:
             self._show_word(self._word(series in self._pictures))
         self._delay.start()
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a side with which a picture is sharp on this screen, beside the results as well as below them."""
+        needed = _WIDE * toolkit.unit() * self.picture.devicePixelRatioF()
+        return next((size for size in _SIZES if size >= 0.75 * needed), _SIZES[-1])
 
     def wanted_references(self) -> list[tuple[str, str]]:
         """Return the series that the selected one needs, where the person wants them to come along."""
@@ -212,7 +221,7 @@ class Preview:
                     study=study,
                     series=series,
                     frames=_FRAMES,
-                    size=_SIZE,
+                    size=self.pixels,
                 )
             )
 
@@ -275,8 +284,10 @@ class Preview:
         if not found:
             self._no_pictures(place)
         self._pictures[place[1]] = found  # that there is none is remembered, too
-        while len(self._pictures) > _KEPT:
-            self._pictures.popitem(last=False)
+        kept = sum(one.width() * one.height() for many in self._pictures.values() for one in many)
+        while kept > _KEPT_PIXELS and len(self._pictures) > 1:
+            _series, dropped = self._pictures.popitem(last=False)
+            kept -= sum(one.width() * one.height() for one in dropped)
 
     def _no_pictures(self, place: tuple[str, str]) -> None:
         if place == self.place:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import qt
 from slicer.i18n import tr as _
 
 from DICOMwebBrowserLib import local_state, texts
@@ -143,8 +142,3 @@ def _title(study: dict[str, Any], series: dict[str, Any]) -> str:
 
 def _name(server: dict[str, Any]) -> str:
     return str(server.get("name") or server.get("url") or "")
-
-
-def folder_address(directory: str) -> Any:
-    """Return the address with which the desktop opens a folder."""
-    return qt.QUrl.fromLocalFile(directory)

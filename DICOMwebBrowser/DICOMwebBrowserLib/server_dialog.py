@@ -13,8 +13,10 @@ from DICOMwebBrowserLib import toolkit
 from DICOMwebBrowserLib.authentication_form import AuthenticationForm
 from DICOMwebBrowserLib.google_picker import GooglePicker
 from DICOMwebBrowserLib.message_bar import MessageBar
-from DICOMwebBrowserLib.servers import from_template, title_of
+from DICOMwebBrowserLib.preset_form import PresetForm, label_of_word
+from DICOMwebBrowserLib.servers import from_template, missing_words, title_of
 from DICOMwebBrowserLib.session import Session
+from DICOMwebBrowserLib.tls_form import TlsForm
 
 __all__ = ["ServerDialog"]
 
@@ -68,13 +70,12 @@ class ServerDialog:
             It is none yet; the message says why.
         """
         url = str(self.url_edit.text).strip()
-        tls = {name: str(edit.text).strip() for name, edit in self.tls_edits.items()}
         given = {
             **self._extra,
             "url": url,
             "name": str(self.name_edit.text).strip(),
             "authentication": self.authentication.values(),
-            "tls": {name: value for name, value in tls.items() if value},
+            "tls": self.tls.values(),
             "profile": self._profile,
         }
         made = Server.from_json(given)
@@ -87,13 +88,17 @@ class ServerDialog:
         if self._sent is not None and not self._sent.ended:
             self._sent.cancel()
             return
+        problem = self._lacking()
+        subject: Any
         try:
-            subject: Any = self.values()
+            subject = self.values()
+            problem = problem or self._unusable()
         except DicomBridgeError as error:
             subject = str(self.url_edit.text).strip()  # any text that was pasted: the doctor may know what it is
-            if not subject:
-                self.message.show("error", str(error))
-                return
+            problem = problem or ("" if subject else str(error))
+        if problem:
+            self.message.show("error", problem)
+            return
         self._give_secrets(subject, keep=False)
         self.findings.show()
         self._show_testing(True)
@@ -111,10 +116,14 @@ class ServerDialog:
 
     def save(self) -> None:
         """Keep the server and close; say what is missing where it cannot be kept."""
+        problem, values = self._lacking(), {}
         try:
             values = self.values()
+            problem = problem or self._unusable() or self._taken(title_of(values))
         except DicomBridgeError as error:
-            self.message.show("error", str(error))
+            problem = problem or str(error)
+        if problem:
+            self.message.show("error", problem)
             return
         self._give_secrets(values, keep=self.authentication.keeps)
         self.session.servers.put(values, title_of(self._before) if self._before else "")
@@ -133,12 +142,28 @@ class ServerDialog:
         if self._sent is not None and not self._sent.ended:
             self._sent.cancel()
 
+    def _lacking(self) -> str:
+        """Return which words of a preset are missing still; "" where none is."""
+        texts = [str(self.url_edit.text).strip(), *self.authentication.values().values()]
+        words = [word for text in texts if text.lower().startswith("http") for word in missing_words(text)]
+        names = ", ".join(map(label_of_word, dict.fromkeys(words)))
+        return _("Still missing: {names}.").format(names=names) if names else ""
+
+    def _unusable(self) -> str:
+        """Return what is missing or wrong of how one gets in; "" where nothing is."""
+        return self.authentication.problem() or self.tls.problem()
+
+    def _taken(self, name: str) -> str:
+        """Return that a name is another server's, which this one would replace; "" where it is free."""
+        before = title_of(self._before) if self._before else ""
+        if name == before or all(title_of(one) != name for one in self.session.servers.own):
+            return ""
+        return _("Another of your servers is called {name}. Choose another name.").format(name=name)
+
     # ------------------------------------------------------------------ widgets
 
     def _make_form(self, layout: Any) -> None:
-        form = qt.QFormLayout()
-        form.fieldGrowthPolicy = qt.QFormLayout.AllNonFixedFieldsGrow
-        form.verticalSpacing = 8
+        form = self._form = toolkit.form()
         self.template_combo = qt.QComboBox()
         self.template_combo.accessibleName = _("Kind of server")
         self.template_combo.addItem(_("Any DICOMweb server"), "")
@@ -150,6 +175,8 @@ class ServerDialog:
             form.addRow(_("Kind"), self.template_combo)
         self.google = GooglePicker(self.session, self._google_chosen)
         form.addRow(self.google.widget)
+        self.preset = PresetForm(self._words_typed)
+        form.addRow(self.preset.widget)
         self.url_edit = self._edit(_("Paste an address from anywhere, or a folder"), _("Address"))
         self.url_edit.textEdited.connect(lambda *_args: self._address_edited())
         self.url_edit.addAction(toolkit.icon("folder"), qt.QLineEdit.TrailingPosition).triggered.connect(
@@ -160,26 +187,8 @@ class ServerDialog:
         form.addRow(_("Name"), self.name_edit)
         self.authentication = AuthenticationForm(form)
         layout.addLayout(form)
-        self.tls_box = qt.QCheckBox(_("Own certificates (TLS)"))
-        self.tls_edits = {}
-        inner = qt.QWidget()
-        rows = qt.QFormLayout(inner)
-        toolkit.set_margins(rows, 3 * toolkit.unit(), 0, 0, 0)
-        for name, label, tip in (
-            ("ca_bundle", _("Trusted authorities"), _("File with the certificates to trust instead of the usual ones")),
-            ("certificate", _("Own certificate"), _("File with the certificate that says who you are")),
-            ("key", _("Key of it"), _("File with its key, where that is another one")),
-        ):
-            self.tls_edits[name] = edit = self._edit("", label)
-            edit.toolTip = tip
-            edit.addAction(toolkit.icon("folder"), qt.QLineEdit.TrailingPosition).triggered.connect(
-                lambda *_args, edit=edit: _choose_file(edit)
-            )
-            rows.addRow(label, edit)
-        inner.visible = False
-        self.tls_box.toggled.connect(lambda shown: setattr(inner, "visible", shown))
-        layout.addWidget(self.tls_box)
-        layout.addWidget(inner)
+        self.tls = TlsForm(layout)
+        self.authentication.combo.currentIndexChanged.connect(lambda *_args: self._authentication_chosen())
 
     def _make_findings(self, layout: Any) -> None:
         self.message = MessageBar()
@@ -226,14 +235,19 @@ class ServerDialog:
         return edit
 
     def _show(self, server: dict[str, Any]) -> None:
-        self.url_edit.text = str(server.get("url") or "")
+        toolkit.put_text(self.url_edit, str(server.get("url") or ""))
         self.name_edit.text = str(server.get("name") or "")
         self.authentication.show(dict(server.get("authentication") or {"kind": "none"}))
-        tls = server.get("tls") or {}
-        for name, edit in self.tls_edits.items():
-            edit.text = str(tls.get(name) or "")
-        self.tls_box.checked = bool(tls)
+        self.tls.show(dict(server.get("tls") or {}))
         self.google.widget.hide()
+        self._line_up()
+
+    def _line_up(self) -> None:
+        own = [self._form.labelForField(one) for one in (self.url_edit, self.name_edit, self.authentication.combo)]
+        if self.is_new:
+            own.append(self._form.labelForField(self.template_combo))
+        google = [] if self.google.widget.isHidden() else self.google.labels
+        toolkit.line_up([*own, *google, *self.preset.labels, *self.authentication.labels])
 
     # ------------------------------------------------------------------ presets
 
@@ -245,23 +259,35 @@ class ServerDialog:
         name = self.template_combo.itemData(self.template_combo.currentIndex)
         template = next((one for one in self.session.servers.templates if one["name"] == name), None)
         self.google.widget.visible = name == "google"
+        self.preset.show(template)
         if template is None:
             return
         if name == "google":
             self.google.begin()
-        words = {word: usual or word.upper() for word, usual in (template.get("words") or {}).items()}
-        server = from_template(template, words)
+        server = from_template(template, {})
         self._profile = dict(server.get("profile") or {})
         if name == "local":
             server["url"] = server["name"] = ""
         self._show(server)
         self.google.widget.visible = name == "google"
-        self.url_edit.setFocus()
+        self._line_up()
+        next(iter(self.preset.edits.values()), self.url_edit).setFocus()
+
+    def _words_typed(self) -> None:
+        """Put the words of a preset where they belong."""
+        toolkit.put_text(self.url_edit, self.preset.server()["url"])
+        for name, value in self.preset.fields().items():
+            if name in self.authentication.edits:
+                toolkit.put_text(self.authentication.edits[name], value)
 
     def _google_chosen(self, words: dict[str, str]) -> None:
         template = next(one for one in self.session.servers.templates if one["name"] == "google")
-        self.url_edit.text = from_template(template, words)["url"]
+        toolkit.put_text(self.url_edit, from_template(template, words)["url"])
         self.name_edit.text = words.get("store", "")
+
+    def _authentication_chosen(self) -> None:
+        self.tls.require(self.authentication.kind == "certificate")
+        self._line_up()
 
     def _address_edited(self) -> None:
         self._profile = {}  # that of another server
@@ -330,10 +356,3 @@ def _name_from(server: Server) -> str:
     if server.path is not None:
         return server.path.name or str(server.path)
     return next(iter(server.origins)).host
-
-
-def _choose_file(edit: Any) -> None:
-    found = qt.QFileDialog.getOpenFileName(None, _("Choose a file"), edit.text)
-    path = found[0] if isinstance(found, tuple | list) else found
-    if path:
-        edit.text = str(path)

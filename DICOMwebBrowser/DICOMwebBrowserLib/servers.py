@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import quote
 
 from slicer.i18n import tr as _
 
@@ -10,9 +12,10 @@ from DICOMwebBrowserLib.settings import Settings
 from DICOMwebBrowserLib.signals import Signal
 from DICOMwebBrowserLib.worker import Worker
 
-__all__ = ["Servers", "from_template", "title_of"]
+__all__ = ["Servers", "from_template", "missing_words", "title_of"]
 
 Values = dict[str, Any]
+_WORD = re.compile(r"\{(\w+)\}")
 
 
 def title_of(server: Values) -> str:
@@ -21,15 +24,31 @@ def title_of(server: Values) -> str:
 
 
 def from_template(template: Values, words: Values) -> Values:
-    """Return the server of a preset, with the words of its address put in."""
-    server = {"name": template["title"], "url": template["address"].format(**{**template["words"], **words})}
+    """Return the server of a preset, with the words of its address put in; those that are missing stay in braces."""
+    usual = template.get("words") or {}
+    given = {word: _part(str(words.get(word) or usual[word] or "")) or f"{{{word}}}" for word in usual}
+    server = {"name": template["title"], "url": template["address"].format(**given)}
     ways = template.get("ways") or ["none"]
-    fields = {
-        key: text.format(**{**template["words"], **words}) for key, text in (template.get("fields") or {}).items()
-    }
+    texts = {key: text.format(**given) for key, text in (template.get("fields") or {}).items()}
+    # A field that is nothing but a missing word is an empty field.
+    fields = {key: text for key, text in texts.items() if not _WORD.fullmatch(text)}
     if ways[0] != "none":
         server["authentication"] = {"kind": ways[0], **fields}
     return server | ({"profile": template["profile"]} if template.get("profile") else {})
+
+
+def missing_words(text: str) -> list[str]:
+    """Return the words in braces: what an address of a preset still lacks.
+
+    >>> missing_words("https://{workspace}-images.example.org/{workspace}")
+    ['workspace']
+    """
+    return list(dict.fromkeys(_WORD.findall(text)))
+
+
+def _part(word: str) -> str:
+    """Return a word as part of an address: it must not bring a host or a path of its own."""
+    return quote(word, safe=":[]" if word.startswith("[") else ".-_~")
 
 
 def _complete(template: Values) -> Values | None:

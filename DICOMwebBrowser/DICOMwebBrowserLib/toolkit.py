@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import qt
+from slicer.i18n import tr as _
 
 __all__ = [
     "action",
+    "add_file_chooser",
     "button",
     "dimmed",
+    "form",
     "icon",
+    "is_there",
+    "line_up",
     "picture",
     "place_of",
     "popup",
     "put",
+    "put_text",
     "run_dialog",
     "set_margins",
     "small",
@@ -34,16 +41,17 @@ def unit() -> int:
 
 
 def picture(name: str, size: int, colour: str = "") -> Any:
-    """Return a pixmap of one of our icons, in the colour of the text or another; twice as fine as it is large."""
+    """Return a pixmap of one of our icons, in the colour of the text or another; as fine as the finest screen."""
     if not colour:
         colour = qt.QApplication.palette().color(qt.QPalette.ButtonText).name()
-    key = (name, colour, size)
+    fineness = max(2, math.ceil(qt.QApplication.instance().devicePixelRatio()))
+    key = (name, colour, fineness * size)
     if key not in _cache:
         text = (_ICONS / f"{name}.svg").read_text(encoding="utf-8").replace(_INK, colour)
-        text = text.replace('width="24" height="24"', f'width="{2 * size}" height="{2 * size}"', 1)
+        text = text.replace('width="24" height="24"', f'width="{fineness * size}" height="{fineness * size}"', 1)
         pixmap = qt.QPixmap()
         pixmap.loadFromData(qt.QByteArray(text.encode("utf-8")), "SVG")
-        pixmap.setDevicePixelRatio(2)
+        pixmap.setDevicePixelRatio(fineness)
         _cache[key] = pixmap
     return _cache[key]
 
@@ -99,6 +107,48 @@ def put(target: Any, name: str, value: Any) -> None:
 def place_of(event: Any) -> Any:
     """Return where the mouse is, within its widget: ``position`` in Qt 6, which is to do without ``pos`` of Qt 5."""
     return event.position().toPoint() if hasattr(event, "position") else event.pos()
+
+
+def form(parent: Any = None) -> Any:
+    """Return a form layout; that of a widget within another form has no margins, and the same spacing."""
+    made = qt.QFormLayout(parent) if parent is not None else qt.QFormLayout()
+    made.fieldGrowthPolicy = qt.QFormLayout.AllNonFixedFieldsGrow
+    made.horizontalSpacing = made.verticalSpacing = 8
+    if parent is not None:
+        set_margins(made, 0, 0, 0, 0)
+    return made
+
+
+def line_up(labels: list[Any]) -> None:
+    """Make labels of several forms as wide as the widest, so that the fields beside them begin in one line."""
+    width = max((label.sizeHint.width() for label in labels), default=0)
+    for label in labels:
+        label.minimumWidth = width
+
+
+def put_text(edit: Any, text: str) -> None:
+    """Put a text into a line and show its beginning: of an address, that is what matters."""
+    edit.text = text
+    edit.cursorPosition = 0
+
+
+def is_there(path: str) -> bool:
+    """Whether there is a file or folder of this name."""
+    info = qt.QFileInfo(path)
+    return bool(info.isFile() or info.isDir())
+
+
+def add_file_chooser(edit: Any) -> None:
+    """Let a file be chosen for a line of text, with a button at its end."""
+    chooser = edit.addAction(icon("folder"), qt.QLineEdit.TrailingPosition)
+    chooser.triggered.connect(lambda *_args: _choose_file(edit))
+
+
+def _choose_file(edit: Any) -> None:
+    found = qt.QFileDialog.getOpenFileName(edit.window(), _("Choose a file"), edit.text)
+    path = found[0] if isinstance(found, tuple | list) else found
+    if path:
+        edit.text = str(path)
 
 
 def run_dialog(dialog: Any) -> bool:
