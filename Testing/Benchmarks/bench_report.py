@@ -3,8 +3,7 @@
 Each group has a polygon of 20 points in space, two numbers, a finding and a site. Every contestant runs in a process of
 its own, by turns; processor time and peak memory are those of the work, after imports. The second row of ours makes
 each shape a markup of its own, which a person would not want of so many, but which must not be an event storm either.
-Its memory is Slicer's: an empty ``vtkMRMLMarkupsClosedCurveNode`` takes 0.11 MB, so ten thousand take 1.1 GB before
-they have a point.
+Its memory is Slicer's: so many curves of 20 points, with nothing else, are a contestant for that.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ from common import LIBRARY, Row, peak
 
 GROUPS = 10_000
 REPETITIONS = 2
-MOST_TIMES, MOST_MEMORY, MOST_GROWTH = 1.0, 1.0, 1.2
+POINTS = 20
+MOST_TIMES, MOST_MEMORY, MOST_GROWTH, MOST_BESIDE_CURVES = 1.0, 1.0, 1.2, 1.3
 SUPPORT = Path(__file__).parents[1] / "Headless"
 
 
@@ -82,7 +82,37 @@ def highdicom(path: Path) -> dict[str, float]:
     return figures
 
 
-CONTESTANTS = {"ours": ours, "ours, as markups": ours_as_markups, "highdicom": highdicom}
+def curves_alone(path: Path) -> dict[str, float]:
+    """As many closed curves as the report has groups, with their points and displays: what Slicer itself needs."""
+    import numpy as np
+    import vtk
+
+    import dicombridge
+
+    count = int(path.stem)
+    scene = dicombridge.new_scene()
+    angles = np.arange(POINTS) * (2 * np.pi / POINTS)
+
+    def made() -> None:
+        for number in range(count):
+            node = scene.AddNewNodeByClass("vtkMRMLMarkupsClosedCurveNode")
+            points = vtk.vtkPoints()
+            for x, y in zip(np.cos(angles), np.sin(angles), strict=True):
+                points.InsertNextPoint(10 * x, 10 * y, number)
+            node.SetControlPointPositionsWorld(points)
+            node.CreateDefaultDisplayNodes()
+
+    _, figures = _measured(made)
+    figures["groups"] = count
+    return figures
+
+
+CONTESTANTS = {
+    "ours": ours,
+    "ours, as markups": ours_as_markups,
+    "curves alone": curves_alone,
+    "highdicom": highdicom,
+}
 
 
 def _figures(name: str, path: Path) -> dict[str, float]:
@@ -107,8 +137,8 @@ def run(scale: float = 1.0) -> dict[str, Any]:
         if {one["groups"] for one in best.values()} != {count}:
             raise RuntimeError(f"groups are missing: {best}")
         rows = [Row("load", name, figures["seconds"], figures["bytes"]) for name, figures in best.items()]
-        half = _figures("ours", paths[count // 2])
-        return {"rows": rows, "groups": count, "bytes": paths[count].stat().st_size, "half": half["bytes"]}
+        half = {name: _figures(name, paths[count // 2])["bytes"] for name in ("ours", "ours, as markups")}
+        return {"rows": rows, "groups": count, "bytes": paths[count].stat().st_size, "half": half}
 
 
 def report(result: dict[str, Any]) -> bool:
@@ -118,18 +148,21 @@ def report(result: dict[str, Any]) -> bool:
     print(f"{'':20}{'seconds':>9}{'peak MB':>10}")
     for row in rows.values():
         print(f"{row.name:20}{row.seconds:9.2f}{row.bytes / 1e6:10.0f}")
-    peer, mine = rows["highdicom"], rows["ours"]
+    peer, mine, markups = rows["highdicom"], rows["ours"], rows["ours, as markups"]
+    half = result["half"]
     targets = [
         ("load, times highdicom's parse", mine.seconds / peer.seconds, MOST_TIMES),
-        ("load as markups, times highdicom's parse", rows["ours, as markups"].seconds / peer.seconds, MOST_TIMES),
+        ("load as markups, times highdicom's parse", markups.seconds / peer.seconds, MOST_TIMES),
         ("load, peak over highdicom's", mine.bytes / peer.bytes, MOST_MEMORY),
-        ("bytes a group, of all over half of them", mine.bytes / (2 * result["half"]), MOST_GROWTH),
+        ("bytes a group, of all over half of them", mine.bytes / (2 * half["ours"]), MOST_GROWTH),
+        ("the same as markups", markups.bytes / (2 * half["ours, as markups"]), MOST_GROWTH),
+        ("as markups, peak over that of curves alone", markups.bytes / rows["curves alone"].bytes, MOST_BESIDE_CURVES),
     ]
     missed = False
     for name, value, target in targets:
         reached = value <= target
         missed = missed or not reached
-        print(f"{name:42}{value:7.2f}  target <= {target:g}  {'reached' if reached else 'MISSED'}")
+        print(f"{name:44}{value:7.2f}  target <= {target:g}  {'reached' if reached else 'MISSED'}")
     return missed
 
 
