@@ -46,7 +46,7 @@ class ServerDialog:
         self._saved = False
         self.dialog = qt.QDialog(parent)
         self.dialog.windowTitle = _("Edit server") if server else _("Add a server")
-        self.dialog.minimumWidth = 62 * toolkit.unit()
+        self.dialog.minimumWidth = 72 * toolkit.unit()
         layout = qt.QVBoxLayout(self.dialog)
         layout.spacing = 10
         self._make_form(layout)
