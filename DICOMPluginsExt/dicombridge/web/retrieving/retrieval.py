@@ -30,6 +30,7 @@ __all__ = ["Retrieval"]
 _TICK = 0.05
 _PAGE = 100
 _JOIN = 0.1
+_AWAITED = 0.2
 _FASTER, _SLOWER = 1.15, 0.75
 """More connections are worth it where they bring so many times as much; fewer are better where they bring less."""
 _STEPS_TO_REST = 6
@@ -76,6 +77,7 @@ class Retrieval:
         self._list = listing
         self._count = counting
         self._counts: dict[str, int] = {}
+        self._to_count = False
         self._most = max(connections, 1)
         self._threads: list[threading.Thread] = []
         self._running: set[str] = set()
@@ -108,9 +110,10 @@ class Retrieval:
         is_new = ledger.wanted is None and not ledger.done and ledger.only is None
         if is_new and ("study" if ledger.series is None else "series") in levels:
             self._start(self._streamed, "stream")
-            self._start(self._counted, "counting")
+            self._to_count = True
         try:
             while self._is_busy():
+                self._count_in_time(time.monotonic())
                 self._list_in_time(time.monotonic())
                 self._awake.wait(_TICK)
                 self._awake.clear()
@@ -162,6 +165,13 @@ class Retrieval:
         self.fetcher.stopped = True
         self.connection.session.shut()
 
+    def _count_in_time(self, now: float) -> None:
+        """Ask how many instances there are, when the server has begun to send them: it would begin later otherwise."""
+        awaited = self._is_streaming and self.fetcher.first_byte is None
+        if self._to_count and not (awaited and now - self._begun < _AWAITED):
+            self._to_count = False
+            self._start(self._counted, "counting")
+
     def _list_in_time(self, now: float) -> None:
         """Ask for the server's list, where its counts do not show that everything came.
 
@@ -178,6 +188,7 @@ class Retrieval:
             return
         elif self._is_counted():
             self.ledger.wanted = {uid: entry.series for uid, entry in self.ledger.done.items()}
+            self._awake.set()  # it is done: nothing is left to wait for
             return
         self._list_now()
 
