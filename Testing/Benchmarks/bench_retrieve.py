@@ -1,7 +1,7 @@
 """Retrieving from an Orthanc on loopback, and through a line of 40 ms and 200 Mbit/s a connection.
 
 ``curl`` writes the same answer into one file, unseen; ours are 500 files, each verified and hashed, with the server's
-list compared. dicomweb-client fetches instance by instance, as Slicer does with it, and writes them with pydicom.
+count compared. dicomweb-client fetches instance by instance, as Slicer does with it, and writes them with pydicom.
 Run as ``python bench_retrieve.py [scale]``; scale 1 is 500 CT slices and one multi-frame instance of 500 MB.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import common
-from common import Row, Target
+from common import Contestant, Row, Target
 
 SLICES = 500
 FRAMES = 1000
@@ -98,6 +98,28 @@ def store(directory: Path) -> dict[str, Any]:
 # --- Contestants ---------------------------------------------------------------------------------------------------
 
 
+def _new_folder(directory: Path) -> Path:
+    """Return a new folder, on a quiet disk; what others wrote before should not be anybody's cost.
+
+    Nothing is removed or written over before the end, by nobody: memory that was freed just now takes data faster than
+    other memory.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="retrieved-", dir=directory))
+    os.sync()
+    return folder
+
+
+def _settle(directory: Path) -> None:
+    """Make empty files until that is fast: ext4 takes its time where files were removed, as by the bench before."""
+    for _ in range(40):
+        folder = Path(tempfile.mkdtemp(prefix="empty-", dir=directory))
+        start = time.perf_counter()
+        for number in range(SLICES):
+            (folder / str(number)).touch()
+        if time.perf_counter() - start < 0.1:
+            return
+
+
 def _retrieved(directory: Path, way: str, name: str) -> dict[str, Any]:
     from dicombridge.web import catalogue  # imports are nobody's cost
     from dicombridge.web.retrieving import retrieve
@@ -105,9 +127,7 @@ def _retrieved(directory: Path, way: str, name: str) -> dict[str, Any]:
 
     assert catalogue.__name__
     addresses = json.loads((directory / "addresses.json").read_text())
-    target = directory / "retrieved"
-    shutil.rmtree(target, ignore_errors=True)
-    os.sync()  # what others wrote before should not be anybody's cost
+    target = _new_folder(directory)
     before = common.peak()
     start = time.perf_counter()
     report = retrieve(Server(addresses[way]), addresses[f"study {name}"], addresses[f"series {name}"], directory=target)
@@ -116,7 +136,6 @@ def _retrieved(directory: Path, way: str, name: str) -> dict[str, Any]:
     sources = {path.read_bytes() for path in (directory / name).iterdir()} if name == "ct" else None
     if sources is not None and {path.read_bytes() for path in report.files} != sources:
         raise AssertionError("what was retrieved is not what was stored")
-    shutil.rmtree(target)
     return {"seconds": seconds, "peak": peak, "before": before, "proof": report.summary, "complete": report.complete}
 
 
@@ -140,10 +159,7 @@ def _client_run(directory: Path, whole: bool) -> dict[str, Any]:
 
     addresses = json.loads((directory / "addresses.json").read_text())
     study, series = addresses["study ct"], addresses["series ct"]
-    target = directory / "client"
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir()
-    os.sync()
+    target = _new_folder(directory)
     before = common.peak()
     start = time.perf_counter()
     client = DICOMwebClient(addresses["direct"])
@@ -157,7 +173,6 @@ def _client_run(directory: Path, whole: bool) -> dict[str, Any]:
         dataset.save_as(target / f"{dataset.SOPInstanceUID}.dcm", enforce_file_format=True)
         count += 1
     seconds = time.perf_counter() - start
-    shutil.rmtree(target)
     return {"seconds": seconds, "peak": common.peak(), "before": before, "proof": f"{count} files"}
 
 
@@ -171,19 +186,23 @@ def client_series(directory: Path) -> dict[str, Any]:
     return _client_run(directory, whole=True)
 
 
-def _curl(directory: Path, way: str, name: str, repetitions: int) -> dict[str, Any]:
+def _curl(directory: Path, way: str, name: str) -> dict[str, Any]:
     addresses = json.loads((directory / "addresses.json").read_text())
     url = f"{addresses[way]}/studies/{addresses[f'study {name}']}/series/{addresses[f'series {name}']}"
-    target = directory / "curl.bin"
+    target = _new_folder(directory) / "curl.bin"
     command = ["curl", "--silent", "--show-error", "--fail", "--output", str(target), "--header", ACCEPT, url]
-    os.sync()
-    seconds, peak = common.program(command, repetitions)
-    size = target.stat().st_size
-    target.unlink()
-    return {"seconds": seconds, "peak": peak, "before": 0.0, "proof": f"{size / 1e6:.0f} MB"}
+    seconds, peak = common.program(command, 1)
+    return {"seconds": seconds, "peak": peak, "before": 0.0, "proof": f"{target.stat().st_size / 1e6:.0f} MB"}
 
 
 # --- The match -----------------------------------------------------------------------------------------------------
+
+
+def _by_turns(discipline: str, contestant: Contestant, directory: Path, way: str, name: str, turns: int) -> list[Row]:
+    """The rows of ours and of curl, the best of a few turns: what the machine does beside meets both."""
+    found = [(common.in_process(contestant, directory, 1), _curl(directory, way, name)) for _ in range(turns)]
+    best = [min(results, key=lambda result: result["seconds"]) for results in zip(*found, strict=True)]
+    return [_row(discipline, who, result) for who, result in zip(("ours", "curl"), best, strict=True)]
 
 
 def _row(discipline: str, name: str, result: dict[str, Any]) -> Row:
@@ -205,16 +224,14 @@ def run(scale: float = 1.0) -> dict[str, Any]:
         directory = Path(temporary)
         common.make(make_data, directory, scale)
         with _servers(directory):
-            _curl(directory, "direct", "ct", 1)  # Orthanc reads the files from the disk once
+            _curl(directory, "direct", "ct")  # Orthanc reads the files from the disk once
+            _settle(directory)
             rows = [
-                _row("slices", "ours", common.in_process(ours, directory, 5)),
-                _row("slices", "curl", _curl(directory, "direct", "ct", 5)),
+                *_by_turns("slices", ours, directory, "direct", "ct", 5),
                 _row("slices", "client", common.in_process(client, directory, 1)),
                 _row("slices", "client, series", common.in_process(client_series, directory, 2)),
-                _row("large", "ours", common.in_process(ours_large, directory)),
-                _row("large", "curl", _curl(directory, "direct", "large", 3)),
-                _row("shaped", "ours", common.in_process(ours_shaped, directory, 2)),
-                _row("shaped", "one stream", _curl(directory, "shaped", "ct", 1)),
+                *_by_turns("large", ours_large, directory, "direct", "large", 3),
+                *_by_turns("shaped", ours_shaped, directory, "shaped", "ct", 2),
             ]
     return {"rows": rows, "scale": scale}
 
@@ -230,7 +247,7 @@ def report(result: dict[str, Any]) -> bool:
         Target("slices: peak MB", common.bytes_of(rows, "slices") / 1e6, MOST_MEGABYTES, at_least=False),
         Target("large: of curl's time", 1 / common.times_faster(rows, "large", "curl"), 1.6, at_least=False),
         Target("large: peak MB", common.bytes_of(rows, "large") / 1e6, MOST_MEGABYTES, at_least=False),
-        Target("shaped: times faster than one stream", common.times_faster(rows, "shaped", "one stream"), 3.0),
+        Target("shaped: times faster than one stream", common.times_faster(rows, "shaped", "curl"), 3.0),
     ]
     return common.print_targets(targets)
 
