@@ -17,7 +17,7 @@ pytest_plugins = ["standins.browser_fixtures"]
 qt_modules.as_pythonqt([__name__])
 Make = Callable[..., Browser]
 
-BUSIEST, LONGEST = 0.15, 2.0  # seconds, of the processor and by the clock
+BUSIEST, LONGEST = 0.4, 4.0  # seconds, of the processor and by the clock; 0.05 are usual, a busy machine makes it more
 
 
 def told(latency: Latency, record: Callable[[str, object], None], what: str) -> None:
