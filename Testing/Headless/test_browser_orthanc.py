@@ -87,7 +87,7 @@ def test_from_an_address_to_nodes_and_back(
     (volume,) = nodes("vtkMRMLScalarVolumeNode")
     assert segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole()) is volume
     assert all(job.is_verified for job in window.session.jobs.jobs)
-    window.wait(lambda: window.window.tree.text(study, "here", series["CT"]) == "here", 10)
+    window.wait(lambda: window.window.tree.text(study, "here", series["CT"]) == "here", 60)
     assert box.visible is False  # the CT is here now
     window.picture("loaded")
 

@@ -84,7 +84,7 @@ class Browser:
         """Add a server and choose it."""
         self.session.servers.put(server or SERVER)
 
-    def wait(self, condition: Callable[[], Any], seconds: float = 15, what: str = "") -> None:
+    def wait(self, condition: Callable[[], Any], seconds: float = 60, what: str = "") -> None:
         """Let the event loop go on until something holds."""
         application, end = qt_modules.application(), time.monotonic() + seconds
         while not condition():
