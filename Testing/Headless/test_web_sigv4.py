@@ -8,6 +8,7 @@ import io
 import random
 import re
 import string
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import pytest
 import requests
 from support.issuer import Peer, start_peer
 
-from dicombridge.errors import AuthenticationError
+from dicombridge.errors import AuthenticationError, DamagedAnswerError
 from dicombridge.web.authentication import credentials_for
 from dicombridge.web.authentication.sigv4 import (
     UNSIGNED,
@@ -377,3 +378,48 @@ def test_keys_of_the_environment_and_of_the_file(tmp_path: Path, monkeypatch: py
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "d")
         assert signed_by() == "VARIABLE"
         assert signed_by(profile="work") == "WORK"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "needs"),
+    [
+        ("session_token", "IQoJb3Jp\nHIDDENPART", ("session_token",)),
+        ("session_token", "IQoJb3Jp\r\nX-Other: HIDDENPART", ("session_token",)),
+        ("session_token", "HIDDENPART\u00e4", ("session_token",)),
+        ("access_key", "AKID\nHIDDENPART", ("access_key", "secret_key")),
+        ("access_key", "AKID HIDDENPART", ("access_key", "secret_key")),
+    ],
+)
+def test_what_cannot_stand_in_a_header_is_not_shown(name: str, value: str, needs: tuple[str, ...]) -> None:
+    with start_peer(lambda _asked: (200, {}, {})) as peer:
+        server = Server(peer.url, authentication=Authentication("sigv4", {"region": "us-east-1"}))
+        secrets = Secrets({})
+        for key, text in {"access_key": ACCESS, "secret_key": SECRET, name: value}.items():
+            secrets.set(server, key, text)
+        with (
+            Connection(server, credentials_for(server, secrets)) as connection,
+            pytest.raises(AuthenticationError, match="is none") as caught,
+        ):
+            connection.get(f"{server.url}/studies")
+    assert caught.value.needs == needs
+    assert "HIDDENPART" not in "".join(traceback.format_exception(caught.value))
+    assert peer.asked == []
+
+
+def test_a_header_that_http_client_refuses_is_not_shown() -> None:
+    """Whoever lets in a line break, its error does not repeat the header."""
+
+    class Careless(SigV4Credentials):
+        def _check_key(self) -> None:
+            pass
+
+    with start_peer(lambda _asked: (200, {}, {})) as peer:
+        credentials, server = local(peer)
+        credentials.context.secrets.set(server, "session_token", "IQoJb3Jp\nHIDDENPART")
+        with (
+            Connection(server, Careless(credentials.context)) as connection,
+            pytest.raises(DamagedAnswerError) as caught,
+        ):
+            connection.get(f"{server.url}/studies")
+    assert caught.value.details == "ValueError"
+    assert "HIDDENPART" not in "".join(traceback.format_exception(caught.value))

@@ -68,6 +68,7 @@ class SigV4Credentials(BoundCredentials):
 
     def let_in(self, request: PreparedRequest) -> None:
         self._key = self._find_key()
+        self._check_key()
         parts = urlsplit(request.url or "")
         # What is signed is what is sent: a blank may be written in two ways, and only one can be signed.
         query = canonical_query(parts.query)
@@ -96,6 +97,17 @@ class SigV4Credentials(BoundCredentials):
             self.context.field("service", SERVICE),
         )
         request.headers.update({name: value for name, value in headers.items() if name != "host"})
+
+    def _check_key(self) -> None:
+        """Refuse what cannot stand in a header; http.client would show all of it in its error."""
+        if not _is_word(self._key.access):
+            raise AuthenticationError(
+                f"{self.context.server}: what should be an access key is none.", needs=("access_key", "secret_key")
+            )
+        if self._key.token and not _is_word(self._key.token.reveal()):
+            raise AuthenticationError(
+                f"{self.context.server}: what should be a session token is none.", needs=("session_token",)
+            )
 
     def _region(self, host: str) -> str:
         match = _HOST.fullmatch(host)
@@ -176,8 +188,8 @@ def canonical_query(query: str) -> str:
 def payload_hash(body: Any) -> str:
     """Return the SHA-256 of a body in hexadecimal digits.
 
-    A body that can be read more than once is read through, a piece at a time. One that cannot is left unsigned: TLS
-    alone protects it then.
+    A body that can be read more than once is read through, a piece at a time; with its own ``read_through`` where it
+    has one, because it may count what is sent. One that cannot is left unsigned: TLS alone protects it then.
     """
     if body is None or isinstance(body, str | bytes | bytearray | memoryview):
         data = body.encode() if isinstance(body, str) else body or b""
@@ -190,7 +202,7 @@ def payload_hash(body: Any) -> str:
         body.seek(start)
         return digest.hexdigest()
     if isinstance(body, Iterable) and iter(body) is not body:
-        for piece in body:
+        for piece in body.read_through() if hasattr(body, "read_through") else body:
             digest.update(piece)
         return digest.hexdigest()
     return UNSIGNED
@@ -206,6 +218,11 @@ def _canonical_path(path: str) -> str:
             parts.append(part)
     slash = "/" if parts and path.endswith(("/", "/.", "/..")) else ""
     return quote("/" + "/".join(parts) + slash, safe="/~")
+
+
+def _is_word(text: str) -> bool:
+    """Return whether a text is one word of visible ASCII characters."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 def _encoded(text: str) -> str:

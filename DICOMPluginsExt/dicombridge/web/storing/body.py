@@ -67,7 +67,7 @@ class Body:
     ) -> None:
         self.boundary = secrets.token_hex(16)
         self.begun = False
-        """Whether somebody asked for the first byte: then there was a connection."""
+        """Whether somebody began to send it: then there was a connection."""
         self._items = items
         self._sent = sent
         self._check = check
@@ -91,13 +91,21 @@ class Body:
     def __iter__(self) -> Iterator[bytes | memoryview]:
         self.begun = True
         self.take_back()
-        for piece in self._pieces():
-            if self._check is not None:
-                self._check()
+        for piece in self.read_through():
             yield piece
             self._counted += len(piece)
             if self._sent is not None:
                 self._sent(len(piece))
+
+    def read_through(self) -> Iterator[bytes | memoryview]:
+        """Yield the message for somebody who does not send it, as a signature does not: nothing counts as sent.
+
+        Each piece must be used before the next.
+        """
+        for piece in self._pieces():
+            if self._check is not None:
+                self._check()
+            yield piece
 
     def take_back(self) -> None:
         """Take back what was counted as sent, because it has to be sent again."""

@@ -337,10 +337,14 @@ class Sources:
 
     def _is_new(self, item: Item) -> bool:
         """Return whether an instance comes for the first time; a copy of a file needs no second sending."""
-        first = self._seen.setdefault(item.uid, item.path)
-        if first == item.path:
+        first = self._seen.get(item.uid)
+        if first is None:
+            self._seen[item.uid] = item.path
             return True
         self._count(-1, -item.size)
+        if first == item.path:  # nothing to compare, nor to remove: the first item still needs the file
+            self._told(item.source, "skipped", "Is given more than once; it is stored once.")
+            return False
         if first.exists() and filecmp.cmp(first, item.path, shallow=False):
             self._told(item.source, "skipped", f"Is the same as {first}.")
         else:

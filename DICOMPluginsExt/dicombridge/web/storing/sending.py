@@ -38,6 +38,8 @@ _REFUSALS_WORTH_WAITING = frozenset(
         HTTPStatus.GATEWAY_TIMEOUT,
     )
 )
+_MAYBE_STORED = frozenset((HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT))
+"""What is said where the server's own answer is not known: it may have stored all."""
 _HOPELESS = frozenset((HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED))
 """What is the same for every instance, so that it makes no sense to send the next one."""
 
@@ -126,6 +128,9 @@ class Sender:
                     if got.status not in _REFUSALS_WORTH_WAITING and not self._is_busy(got.status, len(items)):
                         return got.status, read_answer(got.read(LONGEST_ANSWER), got.headers)
                     told = read_answer(got.read(LONGEST_ANSWER), got.headers)
+                    if got.status in _MAYBE_STORED:
+                        for item in items:
+                            item.sent = True
                     asked = retry_after(got.headers.get("Retry-After"))
                     delay = retries.delay(number, asked)
                     if delay is None:
