@@ -25,6 +25,7 @@ from dicombridge.web.authentication.gcloud import run_gcloud
 from dicombridge.web.cancelling import Cancel
 from dicombridge.web.connection import Connection
 from dicombridge.web.google import GoogleCloudPlatform
+from dicombridge.web.saved import SavedServers, SettingsFile
 from dicombridge.web.secrets import Secrets
 from dicombridge.web.servers import Authentication, Server
 
@@ -216,6 +217,30 @@ def test_google_tokens_go_to_google(url: str, kind: str, tool: Tool) -> None:
     assert tool.calls == []
     named = {"host": url.split("/")[2]}
     assert credentials_for(Server(url, authentication=Authentication(kind, named)), Secrets({})) is not None
+
+
+@pytest.mark.parametrize("kind", ["gcloud", "google"])
+def test_a_file_does_not_say_who_has_the_token(kind: str, tool: Tool, tmp_path: Path) -> None:
+    """The field that lets another host have the token counts only where the person here wrote it."""
+    url = "https://dicom.evil.example/dicom-web"
+    fields = {"host": "dicom.evil.example", "scope": "a", "account": "anna@example.org"}
+    evil = Server(url, name="Hospital archive", authentication=Authentication(kind, fields))
+    path = tmp_path / "servers.json"
+    path.write_text(json.dumps({"servers": [evil.to_json()]}))
+    saved = SavedServers(SettingsFile(tmp_path / "settings.json"))
+    (found,) = saved.import_file(path)
+    assert found.authentication == Authentication(kind, {"scope": "a", "account": "anna@example.org"})
+    assert saved.all() == [found]
+    with pytest.raises(AuthenticationError, match="not taken over from an imported file"):
+        header(found)
+    assert tool.calls == []
+    assert saved.import_file(path) == [], "it is here already"
+    # What the person here said stays.
+    own = evil.changed(name="Our proxy")
+    saved.save(own)
+    saved.export(path)
+    assert saved.import_file(path) == []
+    assert saved.get("Our proxy") == own
 
 
 @pytest.mark.parametrize("where", ["secret", "file", "default"])

@@ -28,6 +28,9 @@ KEY = "DICOMBridge/Servers"
 IMPORTED = "DICOMBridge/OldServersImported"
 OLD_KEYS = ("DICOMwebBrowser/ServerURL", "DICOMwebBrowser/ServerURLHistory")
 FORMAT = "dicombridge servers"
+GOOGLE_KINDS = ("gcloud", "google")
+GOOGLE_HOST = "host"
+"""Field that lets another host than Google's have a Google token."""
 
 
 class Settings(Protocol):
@@ -137,7 +140,8 @@ class SavedServers:
         """Save the servers of a file that :meth:`export` wrote; return them, renamed where the name was taken.
 
         A server that is here already is left as it is, so that a file from somebody else cannot send requests, under a
-        name that one knows, elsewhere.
+        name that one knows, elsewhere. For the same reason the field ``host`` of the kinds ``gcloud`` and ``google`` is
+        left out: it says to whom the person's Google token may go, and only the person can say that, here.
 
         Raises
         ------
@@ -153,8 +157,9 @@ class SavedServers:
             raise DicomBridgeError(f"{path} is not a file of servers.") from error
         servers = self.all()
         new = []
-        for one in found:
-            if one not in servers:
+        for given in found:
+            one = _without_trust(given)
+            if given not in servers and one not in servers:
                 renamed = one.changed(name=_free(one.name or _short(one.url), {other.name for other in servers}))
                 servers.append(renamed)
                 new.append(renamed)
@@ -277,6 +282,14 @@ def _old_server(address: str) -> Server | None:
     elif (parts.hostname or "").endswith(".googleapis.com") and parts.scheme == "https":
         found = found.changed(authentication=Authentication("gcloud"))
     return found
+
+
+def _without_trust(server: Server) -> Server:
+    """Return a server of somebody else without what would let it have the Google token of the person here."""
+    kind, fields = server.authentication.kind, dict(server.authentication.fields)
+    if kind not in GOOGLE_KINDS or fields.pop(GOOGLE_HOST, None) is None:
+        return server
+    return server.changed(authentication=Authentication(kind, fields))
 
 
 def _short(url: str) -> str:

@@ -63,7 +63,9 @@ class GcloudCredentials(TokenCredentials):
 def check_google_hosts(context: Context) -> None:
     """Let an account's token, which opens all that the account may do, go to Google only.
 
-    A host of one's own, such as a proxy, is named in the field ``host`` of the authentication.
+    A host of one's own, such as a proxy, is named in the field ``host`` of the authentication. Who is to be trusted is
+    for the person to say, so that field is not taken over from a file of servers, see
+    :meth:`~dicombridge.web.saved.SavedServers.import_file`.
     """
     allowed = context.field("host").lower()
     for place in context.server.origins:
@@ -71,7 +73,8 @@ def check_google_hosts(context: Context) -> None:
         if not (google or is_loopback(place.host) or place.host == allowed):
             raise AuthenticationError(
                 f"{context.server}: a Google token would let {place} act as you, and that is not Google's. "
-                "If it is to have the token, name its host in the field 'host' of the authentication."
+                "If it is to have the token, name its host in the field 'host' of the authentication, which is not "
+                "taken over from an imported file."
             )
 
 
