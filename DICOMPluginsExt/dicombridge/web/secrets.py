@@ -23,18 +23,19 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO
 from urllib.parse import quote
 
 from dicombridge.errors import DicomBridgeError, UnsupportedError
 from dicombridge.web.addresses import origin
 
 if TYPE_CHECKING:
-    from dicombridge.web.servers import Server
+    from dicombridge.web.servers import Authentication, Server
 
 __all__ = [
     "Secret",
     "Secrets",
+    "SharedToken",
     "forget_secret",
     "get_secret",
     "hidden",
@@ -111,6 +112,22 @@ def hidden(text: str) -> str:
     return text
 
 
+class SharedToken(NamedTuple):
+    """An access token that other credentials of the same server may use too.
+
+    Parameters
+    ----------
+    value
+        The token.
+    until, end
+        When to fetch the next, and when it ends: seconds of the monotonic clock.
+    """
+
+    value: Secret
+    until: float
+    end: float
+
+
 class Secrets:
     """Secrets of this process, those of its environment, and those in the keychain.
 
@@ -128,6 +145,8 @@ class Secrets:
         self._memory: dict[tuple[str, str], Secret] = {}
         self._absent: set[tuple[str, str]] = set()
         self._outside: dict[tuple[str, str], Secret] = {}  # held, so that they are known as secrets
+        self._tokens: dict[str, dict[Authentication, SharedToken]] = {}  # in memory only
+        self._keychain_lock = threading.Lock()
 
     def __repr__(self) -> str:
         return "<Secrets>"
@@ -183,8 +202,10 @@ class Secrets:
         with self._lock:
             self._memory[key] = secret
             self._absent.discard(key)
+            self._tokens.pop(key[0], None)
         if keep:
-            _to_keychain(*key, secret)
+            with self._keychain_lock:
+                _to_keychain(*key, secret)
 
     def forget(self, server: Server, field: str) -> None:
         """Forget a secret, also in the keychain; what is in the environment stays."""
@@ -192,7 +213,50 @@ class Secrets:
         with self._lock:
             self._memory.pop(key, None)
             self._absent.discard(key)
-        _remove_from_keychain(*key)
+            self._tokens.pop(key[0], None)
+        with self._keychain_lock:
+            _remove_from_keychain(*key)
+
+    def drop(self, server: Server, field: str, refused: Secret) -> Secret | None:
+        """Forget a secret that was refused, but not another that has taken its place; return that other.
+
+        Parameters
+        ----------
+        server, field
+            As of :meth:`get`.
+        refused
+            The secret that is of no use any more.
+        """
+        key = (_place(server), field)
+        with self._lock:
+            other = self._memory.get(key)
+            if other is not None and other != refused:
+                return other
+            self._memory.pop(key, None)
+        # With a lock of its own: whoever has just got the next one writes it before this, or after, not in between.
+        with self._keychain_lock:
+            if _from_keychain(*key) == refused:
+                _remove_from_keychain(*key)
+        other = self.get(server, field)
+        return None if other == refused else other
+
+    def shared_token(self, server: Server) -> SharedToken | None:
+        """Return the access token that was fetched for this place and this way in, None where there is none."""
+        with self._lock:
+            return self._tokens.get(_place(server), {}).get(server.authentication)
+
+    def share_token(self, server: Server, token: SharedToken) -> None:
+        """Let other credentials of this place use an access token, until a secret of the place changes."""
+        with self._lock:
+            self._tokens.setdefault(_place(server), {})[server.authentication] = token
+
+    def drop_token(self, server: Server, refused: Secret) -> None:
+        """Forget an access token that the server refused, but not another that has taken its place."""
+        with self._lock:
+            tokens = self._tokens.get(_place(server), {})
+            found = tokens.get(server.authentication)
+            if found is not None and found.value == refused:
+                del tokens[server.authentication]
 
     def kept(self, server: Server, field: str) -> bool:
         """Return whether the keychain has this secret."""
@@ -203,6 +267,7 @@ class Secrets:
         with self._lock:
             self._memory.clear()
             self._absent.clear()
+            self._tokens.clear()
 
     def _from_environment(self, server: Server, field: str) -> Secret | None:
         origins = server.origins

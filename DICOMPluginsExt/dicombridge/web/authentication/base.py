@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dicombridge.errors import AuthenticationError, UnreachableError
 from dicombridge.web.addresses import origin
 from dicombridge.web.cancelling import Cancel
-from dicombridge.web.secrets import Secret, Secrets
+from dicombridge.web.secrets import Secret, Secrets, SharedToken
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
@@ -188,6 +188,8 @@ class TokenCredentials(BoundCredentials):
     """
 
     needs = ("sign-in",)
+    shared = False
+    """Whether other credentials of the same server, way in and :class:`Secrets` take over the token."""
     clock = staticmethod(time.monotonic)
 
     def __init__(self, context: Context) -> None:
@@ -204,7 +206,7 @@ class TokenCredentials(BoundCredentials):
     def token(self) -> Secret:
         """Return the token that is good now."""
         with self._lock:
-            if self._token is None or self.clock() >= self._until:
+            if (self._token is None or self.clock() >= self._until) and not self._take_over():
                 try:
                     self._fetch(forced=False)
                 except UnreachableError:
@@ -225,8 +227,19 @@ class TokenCredentials(BoundCredentials):
         with self._lock:
             if refused is not None and self._token is not None and self._token != refused:
                 return True
+            if self.shared and refused is not None:
+                self.context.secrets.drop_token(self.context.server, refused)
+            # Never taken over from others here: theirs may be refused too, and a request is sent again only once.
             self._fetch(forced=True)
             return self._token != refused
+
+    def _take_over(self) -> bool:
+        """Use the token that other credentials fetched, where it is good for a while yet."""
+        found = self.context.secrets.shared_token(self.context.server) if self.shared else None
+        if found is None or self.clock() >= found.until:
+            return False
+        self._token, self._until, self._end = found
+        return True
 
     def _fetch(self, forced: bool) -> None:
         token = self.fetch(forced)
@@ -234,6 +247,9 @@ class TokenCredentials(BoundCredentials):
         seconds = float("inf") if token.seconds is None else token.seconds
         self._end = self.clock() + seconds
         self._until = self._end - min(EARLY_SECONDS, seconds * EARLY_SHARE)
+        if self.shared:
+            found = SharedToken(token.value, self._until, self._end)
+            self.context.secrets.share_token(self.context.server, found)
 
 
 def bearer(token: Secret, server: Server) -> str:

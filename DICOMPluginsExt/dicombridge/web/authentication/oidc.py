@@ -23,8 +23,14 @@ class OidcCredentials(TokenCredentials):
 
     Fields: ``issuer`` (or ``token_endpoint`` and ``device_endpoint``), ``client_id``, ``grant`` (``device``, which is
     the default, or ``client_credentials``), ``scope``, ``audience``, ``remember`` (``keychain``: sign in once, not once
-    a session). Secrets: ``client_secret``, and ``refresh_token``, which is kept here after signing in.
+    a session). Secrets: ``client_secret``, and ``refresh_token``, which is kept after signing in.
+
+    All credentials of one server share its tokens, so that nobody has to sign in for every search. The refresh token
+    is only ever the one in :class:`~dicombridge.web.secrets.Secrets`: many issuers give another with each use and
+    refuse the one before, RFC 9700 4.14.2.
     """
+
+    shared = True
 
     INTERVAL = 5.0
     """Seconds between questions whether somebody has signed in, where the issuer does not say. RFC 8628 3.2."""
@@ -38,7 +44,6 @@ class OidcCredentials(TokenCredentials):
         if self.grant not in ("device", "client_credentials"):
             raise AuthenticationError(f"{context.server}: {self.grant!r} is neither 'device' nor 'client_credentials'.")
         self._endpoints = Endpoints(context)
-        self._refresh_token: Secret | None = None
 
     def fetch(self, forced: bool) -> Token:
         del forced  # every token comes from the issuer
@@ -46,15 +51,18 @@ class OidcCredentials(TokenCredentials):
         if self.grant == "client_credentials":
             self.context.needed("client_secret")
             return self._granted({"grant_type": "client_credentials", **self._wanted()})
-        refresh = self._refresh_token or self.context.secrets.get(self.context.server, "refresh_token")
-        if refresh:
+        secrets, server = self.context.secrets, self.context.server
+        refresh = secrets.get(server, "refresh_token")
+        for _ in range(2):
+            if not refresh:
+                break
             try:
                 return self._granted({"grant_type": "refresh_token", "refresh_token": refresh.reveal()}, refresh)
             except GrantError as error:
                 if error.code not in ("invalid_grant", "invalid_token"):
                     raise
-                self._refresh_token = None
-                self.context.secrets.forget(self.context.server, "refresh_token")
+            # Another connection or process may have used it first, and have the next one.
+            refresh = secrets.drop(server, "refresh_token", refresh)
         return self._sign_in()
 
     def _wanted(self) -> dict[str, str]:
@@ -109,7 +117,6 @@ class OidcCredentials(TokenCredentials):
         return Token(token, None if expires is None else _number(expires, 0.0))
 
     def _keep(self, refresh: Secret) -> None:
-        self._refresh_token = refresh
         keep = self.context.field("remember") == "keychain"
         self.context.secrets.set(self.context.server, "refresh_token", refresh, keep=keep)
 
