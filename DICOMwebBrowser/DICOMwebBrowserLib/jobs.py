@@ -52,6 +52,8 @@ class Job:
         :data:`ENDED`.
     progress, report, error
         The last of the worker's.
+    results, settled
+        What became of each object; how many of them, at the beginning, are not asked for again.
     kept
         Its name in the worker's list on disk.
     has_part
@@ -70,6 +72,7 @@ class Job:
     report: dict[str, Any] = field(default_factory=dict)
     error: dict[str, Any] = field(default_factory=dict)
     results: list[dict[str, Any]] = field(default_factory=list)
+    settled: int = 0
     kept: str = ""
     note: str = ""
     sign_in: dict[str, Any] = field(default_factory=dict)
@@ -183,11 +186,9 @@ class Jobs:
         if not job.has_ended:
             return
         job.error, job.report, job.note, job.progress = {}, {}, "", {}
-        if job.do == "store":
-            again = [one for one in job.results if one.get("state") in ("failed", "unconfirmed")]
-            job.results = [one for one in job.results if one not in again]
-            failed = [str(one["path"]) for one in again if one.get("path")]
-            job.arguments["paths"] = failed or job.arguments["paths"]
+        if job.do == "store" and job.state == "partial":
+            _narrow(job)
+        del job.results[job.settled :]
         job.state = "waiting"
         self._ask(job)
         self.changed.emit(job)
@@ -361,6 +362,7 @@ class Jobs:
     def _failed(self, job: Job, error: dict[str, Any]) -> None:
         job.sent = None
         if error.get("kind") == "WorkerLost":
+            del job.results[job.settled :]
             self._set(job, "waiting")  # sent again when the worker is back
             return
         job.error = error
@@ -426,6 +428,15 @@ class Jobs:
             self._add(job)
             if is_interrupted:
                 self._send(job)
+
+
+def _narrow(job: Job) -> None:
+    """Leave of a store that came to its end only what failed; of one that did not, nobody knows what it did not try."""
+    again = [one for one in job.results if one.get("state") in ("failed", "unconfirmed")]
+    if again and all(one.get("path") for one in again):
+        job.results = [one for one in job.results if one not in again]
+        job.arguments["paths"] = [str(one["path"]) for one in again]
+        job.settled = len(job.results)
 
 
 def _discard_folders(job: Job) -> None:
