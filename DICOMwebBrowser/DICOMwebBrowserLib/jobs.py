@@ -60,6 +60,8 @@ class Job:
         Whether the database has some of what is to be retrieved, so that only the rest is asked for.
     own_folders
         Folders that were made for it, and that go with it.
+    wants
+        ``cancel`` or ``pause`` where a person asked for that; the worker may end before it does it.
     """
 
     do: str
@@ -80,6 +82,7 @@ class Job:
     own_folders: list[str] = field(default_factory=list)
     number: int = field(default_factory=lambda: next(_numbers))
     sent: Any = None
+    wants: str = ""
 
     @property
     def has_ended(self) -> bool:
@@ -165,16 +168,24 @@ class Jobs:
 
     def pause(self, job: Job) -> None:
         """Pause a transfer."""
+        job.wants = "pause"
         if job.sent is not None:
             job.sent.pause()
+        elif job.state == "waiting":
+            self._set(job, "paused")
 
     def resume(self, job: Job) -> None:
-        """Go on with a paused transfer."""
+        """Go on with a paused transfer; ask again where the worker that paused it is gone."""
+        job.wants = ""
         if job.sent is not None:
             job.sent.resume()
+        elif job.state == "paused":
+            self._set(job, "waiting")
+            self._ask(job)
 
     def cancel(self, job: Job) -> None:
         """Cancel a transfer; what has come stays, and a retry goes on from there."""
+        job.wants = "cancel"
         if job.sent is not None and not job.sent.ended:
             job.sent.cancel()
         elif job.state in _ON_THEIR_WAY:
@@ -185,7 +196,7 @@ class Jobs:
         """Ask again for what failed or was cancelled; what is there is not fetched or sent again."""
         if not job.has_ended:
             return
-        job.error, job.report, job.note, job.progress = {}, {}, "", {}
+        job.error, job.report, job.note, job.progress, job.wants = {}, {}, "", {}, ""
         if job.do == "store" and job.state == "partial":
             _narrow(job)
         del job.results[job.settled :]
@@ -253,6 +264,8 @@ class Jobs:
         )
 
     def _looked(self, job: Job, listed: list[str]) -> None:
+        if self._is_held(job):
+            return
         base = local_state.database()
         here = set(base.instancesForSeries(job.series)) if base else set()
         missing = [uid for uid in listed if uid and uid not in here]
@@ -275,9 +288,18 @@ class Jobs:
         """Fetch all of it where the server does not say what it has; where it is not reached, the transfer says so."""
         if error.get("kind") == "WorkerLost":
             self._failed(job, error)
-            return
-        job.sent, job.note = None, ""
-        self._send(job)
+        elif not self._is_held(job):
+            job.sent, job.note = None, ""
+            self._send(job)
+
+    def _is_held(self, job: Job) -> bool:
+        """Cancel or pause a transfer whose answer was on its way when a person asked for that; return whether so."""
+        if not job.wants:
+            return False
+        job.sent, job.note, job.sign_in = None, "", {}
+        self._set(job, "cancelled" if job.wants == "cancel" else "paused")
+        self._group_moved(job.group)
+        return True
 
     def _send(self, job: Job) -> None:
         arguments = dict(job.arguments)
@@ -363,7 +385,8 @@ class Jobs:
         job.sent = None
         if error.get("kind") == "WorkerLost":
             del job.results[job.settled :]
-            self._set(job, "waiting")  # sent again when the worker is back
+            if not self._is_held(job):
+                self._set(job, "waiting")  # sent again when the worker is back
             return
         job.error = error
         self._set(job, "failed")

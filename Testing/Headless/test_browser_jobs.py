@@ -125,3 +125,38 @@ def test_a_store_that_was_interrupted_tells_of_each_object_once() -> None:
     assert transfers.sent[-1].arguments["paths"] == ["/a", "/b"]
     job.sent.answer("results", items=results(a="duplicate", b="stored"))
     assert [one["path"] for one in job.results] == ["/a", "/b"]
+
+
+def test_what_was_cancelled_or_paused_stays_so_when_the_worker_dies() -> None:
+    transfers = Transfers()
+    cancelled, paused, other = transfers.retrieve("1.1", "1.2", "1.3")
+    transfers.jobs.cancel(cancelled)
+    paused.sent.answer("state", state="running")
+    transfers.jobs.pause(paused)
+    transfers.lose(cancelled, paused, other)
+    transfers.restarted.emit()
+    assert [job.state for job in (cancelled, paused, other)] == ["cancelled", "paused", "waiting"]
+    assert [one.arguments["series"] for one in transfers.sent[3:]] == ["1.3"]
+    transfers.jobs.resume(paused)
+    assert [one.arguments["series"] for one in transfers.sent[4:]] == ["1.2"]
+    transfers.lose(paused, other)  # it was gone on with: it is sent again by itself
+    transfers.restarted.emit()
+    assert [one.arguments["series"] for one in transfers.sent[5:]] == ["1.2", "1.3"]
+    transfers.jobs.retry(cancelled)
+    transfers.lose(cancelled)
+    assert cancelled.state == "waiting"
+
+
+@pytest.mark.parametrize("wish", ["cancel", "pause"])
+@pytest.mark.parametrize("answer", ["done", "failed"])
+def test_an_answer_on_its_way_does_not_begin_what_nobody_wants_any_more(wish: str, answer: str) -> None:
+    transfers = Transfers()
+    (job,) = transfers.retrieve("1.1", has_part=True)
+    getattr(transfers.jobs, wish)(job)
+    assert transfers.sent[0].steered == [wish]
+    job.sent.answer(answer, error={"kind": "RefusedError"}, result={})
+    assert [one.do for one in transfers.sent] == ["search"]
+    assert job.state == {"cancel": "cancelled", "pause": "paused"}[wish]
+    (transfers.jobs.retry if wish == "cancel" else transfers.jobs.resume)(job)
+    job.sent.answer("done", result={})
+    assert [one.do for one in transfers.sent] == ["search", "search", "retrieve"]
