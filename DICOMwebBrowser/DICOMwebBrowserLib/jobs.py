@@ -421,10 +421,12 @@ class Jobs:
                 self._ask(job)
 
     def _worker_failed(self, message: str, details: str) -> None:
-        for job in self.jobs:
-            if job.state in _ON_THEIR_WAY:
-                job.error = {"kind": "WorkerLost", "message": message, "details": details, "needs": []}
-                self._set(job, "failed")
+        lost = [job for job in self.jobs if job.state in _ON_THEIR_WAY]
+        for job in lost:
+            job.error = {"kind": "WorkerLost", "message": message, "details": details, "needs": []}
+            self._set(job, "failed")
+        for group in dict.fromkeys(job.group for job in lost):
+            self._group_moved(group)
 
     def _unfinished(self, entries: list[dict[str, Any]]) -> None:
         wishes = self._settings.value("Wishes", {})

@@ -160,3 +160,15 @@ def test_an_answer_on_its_way_does_not_begin_what_nobody_wants_any_more(wish: st
     (transfers.jobs.retry if wish == "cancel" else transfers.jobs.resume)(job)
     job.sent.answer("done", result={})
     assert [one.do for one in transfers.sent] == ["search", "search", "retrieve"]
+
+
+def test_what_came_is_loaded_when_the_worker_is_given_up() -> None:
+    transfers = Transfers()
+    come, lacking = transfers.retrieve("1.1", "1.2", action="load")
+    come.sent.answer("done", result={"summary": "1 of 1 verified"})
+    transfers.indexed.pop()()
+    assert come.state == "ready"
+    transfers.lose(lacking)
+    transfers.failed.emit("It cannot be kept running.", "")
+    assert (come.state, lacking.state) == ("done", "failed")
+    assert transfers.loaded == [["1.1"]]
