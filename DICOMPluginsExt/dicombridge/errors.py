@@ -112,12 +112,22 @@ class AuthenticationError(WebError):
         Names of the secrets that are missing or were refused, e.g. ``("password",)``.
     challenge
         ``WWW-Authenticate`` of the answer, which says what the server wants.
+    is_forbidden
+        The server knows who asks, and does not allow this (403).
     """
 
-    def __init__(self, message: str, details: str = "", needs: tuple[str, ...] = (), challenge: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        details: str = "",
+        needs: tuple[str, ...] = (),
+        challenge: str = "",
+        is_forbidden: bool = False,
+    ) -> None:
         super().__init__(message, details)
         self.needs = needs
         self.challenge = challenge
+        self.is_forbidden = is_forbidden
 
 
 class RefusedError(WebError):

@@ -26,7 +26,7 @@ from dicombridge.web.retrieving import Patience, RetrieveReport, TransferProgres
 from dicombridge.web.servers import Server
 
 KILLS = 50
-INSTANCES = 40
+INSTANCES = 41
 PATIENCE = Patience(measured=0.05, step=0.05, worthwhile=0.05, reserve=0)
 
 

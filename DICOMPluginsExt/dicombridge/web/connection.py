@@ -232,7 +232,8 @@ class Connection:
         challenge = hidden(answer.headers.get("WWW-Authenticate", ""))
         explanation = answer.explanation()
         if answer.status == HTTPStatus.FORBIDDEN:
-            return AuthenticationError(f"{self.server}: this is not allowed (403).", explanation, challenge=challenge)
+            text = f"{self.server}: this is not allowed (403)."
+            return AuthenticationError(text, explanation, challenge=challenge, is_forbidden=True)
         if self.server.authentication.kind == "none":
             asked = challenge.partition(" ")[0] or "something that it does not name"
             text = f"{self.server}: the server wants to know who asks (401, {asked})."

@@ -17,6 +17,7 @@ __all__ = ["Parameters", "Told", "pages"]
 Told = Callable[[str], object]
 Parameters = tuple[tuple[str, str], ...]
 _GROWTH = 4
+_PROBE = 10
 _PATIENT_ID = key_of("PatientID")
 
 
@@ -38,6 +39,7 @@ def pages(
     most: int | None,
     seen: Seen,
     told: Told,
+    asks_on: bool = False,
 ) -> Iterator[list[Mapping[str, Any]]]:
     """Yield pages of results that did not come before, until the server has no more.
 
@@ -57,12 +59,15 @@ def pages(
         Results that are needed, None for all.
     seen
         What came before, also from other requests of the same query.
+    asks_on
+        Do not believe that a short page is the last: ask for a few more behind it, until there are none.
     """
     profile = searcher.connection.server.profile
     key = key_of(query.uids[-1])
     repeats = profile.pages is False
     over = offset if repeats else 0  # results that are still to be passed over here
     window = _Window(min(size, first) if first and not over else size, offset - over)
+    is_probe = False
     given = 0
     before = 0
     while True:
@@ -79,9 +84,14 @@ def pages(
             yield wanted
         given += len(wanted)
         count = len(page.items)
-        if not count or (most is not None and given >= most) or _is_last(page, window.size):
+        is_last = _is_last(page, window.size)
+        if not count or (most is not None and given >= most) or (is_last and not asks_on) or (is_probe and not new):
             return
-        if not new or repeats:
+        is_probe = is_last
+        if is_probe:
+            window.offset += count
+            window.size = _PROBE
+        elif not new or repeats:
             if not _grow(searcher, page, window, before, repeats, profile, told):
                 return
             repeats = True

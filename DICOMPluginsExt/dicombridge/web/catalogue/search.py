@@ -146,7 +146,7 @@ def _listed(searcher: Searcher, query: Query, told: Told) -> Iterator[list[Mappi
     """Yield the pages of a list; large ones, and such as the profile says where the server refuses these."""
     page_size = max(searcher.connection.server.profile.page_size, 1)
     for size in dict.fromkeys((max(_LONG_LIST, page_size), page_size, _SMALL_PAGE)):
-        found = pages(searcher, query, (), size, None, 0, None, Seen(), told)
+        found = pages(searcher, query, (), size, None, 0, None, Seen(), told, asks_on=True)
         try:
             first = next(found, None)
         except RefusedError as error:

@@ -31,7 +31,7 @@ from dicombridge.web.retrieving.folder import Folder
 from dicombridge.web.retrieving.ledger import Ledger
 from dicombridge.web.retrieving.manifest import Manifest
 from dicombridge.web.retrieving.report import RetrieveReport, TransferProgress
-from dicombridge.web.retrieving.retrieval import Retrieval
+from dicombridge.web.retrieving.retrieval import Retrieval, UnsureListError
 from dicombridge.web.saved import as_server
 from dicombridge.web.servers import Server
 
@@ -135,7 +135,8 @@ def _listed(connection: Connection, ledger: Ledger) -> Iterator[tuple[str, str]]
     from dicombridge.web.catalogue import instances
 
     listed = set()
-    for found in instances(connection.server, ledger.study, ledger.series, connection=connection):
+    told: list[str] = []
+    for found in instances(connection.server, ledger.study, ledger.series, connection=connection, told=told.append):
         if ledger.only is not None and found.instance not in ledger.only:
             continue
         try:
@@ -145,6 +146,8 @@ def _listed(connection: Connection, ledger: Ledger) -> Iterator[tuple[str, str]]
             continue
         listed.add(found.instance)
         yield uids
+    if told and (ledger.only is None or ledger.only - listed):
+        raise UnsureListError(told[0])
     for uid in (ledger.only or frozenset()) - listed:
         ledger.gave_up(uid, "the server does not list it", missing=True)
 

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 
-from dicombridge.errors import CancelledError, DamagedAnswerError, RefusedError, UnreachableError, WebError
+from dicombridge.errors import (
+    AuthenticationError,
+    CancelledError,
+    DamagedAnswerError,
+    RefusedError,
+    UnreachableError,
+    WebError,
+)
 from dicombridge.web.addresses import joined
 from dicombridge.web.connection import Answer, Connection
 from dicombridge.web.retrieving.ledger import Ledger
@@ -139,6 +146,13 @@ class Fetcher:
                 error = None
             except (UnreachableError, DamagedAnswerError, RefusedError) as caught:
                 reason, error = str(caught), caught
+            except AuthenticationError as forbidden:
+                if not forbidden.is_forbidden:
+                    raise
+                ledger.gave_up(uid, str(forbidden))
+                with self._lock:
+                    self.failures += 1
+                return
             if uid in ledger.done:
                 self.failures = 0
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from dicombridge.errors import DamagedAnswerError, DicomBridgeError
@@ -15,9 +15,6 @@ from dicombridge.web.retrieving.receiving import Received
 from dicombridge.web.retrieving.whole import Contents, check_whole
 
 __all__ = ["Ledger"]
-
-_MOST_REASONS = 1000
-"""Parts of no known instance whose fault is remembered."""
 
 
 class Ledger:
@@ -46,7 +43,6 @@ class Ledger:
         self.active: set[str] = set()
         self.missing: dict[str, None] = {}
         self.failed: dict[str, str] = {}
-        self.faults: list[str] = []
         self._arrived: list[Path] = []
         self.fetched = 0
         self.bytes = 0
@@ -55,6 +51,8 @@ class Ledger:
         """Instances that came in another transfer syntax than that which was asked for."""
         self.repeated = (0, 0)
         """How many instances in a row the stream brought that others fetch too, and their bytes."""
+        self.check: Callable[[], object] = lambda: None
+        """Called while files that are there are looked at; it may raise to end this."""
         self._entries: dict[str, Entry] | None = None
         self._unproven: dict[str, str] = {}
         self._singly: set[str] = set()
@@ -65,10 +63,11 @@ class Ledger:
     def adopt(self, uids: Mapping[str, str] | None = None) -> None:
         """Take over what earlier retrievals left: files of the manifest, and files of ``uids`` without a line in it."""
         if self._entries is None:
-            self._entries = self.manifest.entries(self.study, self.series, self.asked)
+            self._entries = self.manifest.entries(self.study, self.series)
         entries = self._entries
         found = {uid: entry.series for uid, entry in entries.items()} if uids is None else dict(uids)
         for uid, series in found.items():
+            self.check()
             if self.only is not None and uid not in self.only:
                 continue
             with self._lock:
@@ -87,6 +86,10 @@ class Ledger:
 
     def _adopt(self, descriptor: int, uid: str, entry: Entry | None) -> None:
         status = os.fstat(descriptor)
+        if entry is not None and entry.asked != self.asked:
+            if self.asked == "*":
+                return  # the server may have changed it on the way; as stored it has to come again
+            entry = None
         if entry is not None and (status.st_size, status.st_mtime_ns) == (entry.bytes, entry.changed):
             self._note(entry, new=False)
             return
@@ -96,7 +99,7 @@ class Ledger:
             return  # it is fetched again, and replaced
         if entry is None and self.asked not in ("*", contents.transfer_syntax):
             return
-        digest = digest_of(descriptor)
+        digest = digest_of(descriptor, self.check)
         if entry is not None and entry.sha256 != digest:
             return
         again = self._entry(contents, status.st_size, digest, status.st_mtime_ns)
@@ -202,8 +205,6 @@ class Ledger:
         with self._lock:
             if uid is not None and uid not in self.done:
                 self.failed[uid] = reason
-            elif uid is None and len(self.faults) < _MOST_REASONS:
-                self.faults.append(reason)
 
     # --- What is asked for singly -----------------------------------------------------------------------------------
 

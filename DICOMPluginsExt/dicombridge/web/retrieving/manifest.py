@@ -10,10 +10,11 @@ import hashlib
 import json
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from dicombridge.errors import DicomBridgeError
+from dicombridge.errors import CancelledError, DicomBridgeError
 from dicombridge.web.addresses import check_uid
 from dicombridge.web.retrieving.folder import Folder
 
@@ -77,9 +78,11 @@ class Manifest:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        os.close(self._descriptor)
+        with self._lock:  # a thread that is not awaited may still want to write, and the number is somebody else's soon
+            os.close(self._descriptor)
+            self._descriptor = -1
 
-    def entries(self, study: str, series: str | None, asked: str) -> dict[str, Entry]:
+    def entries(self, study: str, series: str | None) -> dict[str, Entry]:
         """Return the entries of a study or series, the last of each instance; what is no entry is skipped."""
         found: dict[str, Entry] = {}
         with self.path.open("rb") as lines:
@@ -87,7 +90,7 @@ class Manifest:
                 if study.encode() not in line:
                     continue
                 entry = _entry(line)
-                if entry and entry.study == study and series in (None, entry.series) and entry.asked == asked:
+                if entry and entry.study == study and series in (None, entry.series):
                     found[entry.instance] = entry
         return found
 
@@ -98,6 +101,8 @@ class Manifest:
 
     def _write(self, line: bytes) -> None:
         with self._lock:
+            if self._descriptor < 0:
+                raise CancelledError
             written = os.write(self._descriptor, line)
             if written != len(line):  # a full disk: half a line is no line, and the next one must not continue it
                 os.write(self._descriptor, b"\n")
@@ -114,12 +119,13 @@ def _entry(line: bytes) -> Entry | None:
     return entry
 
 
-def digest_of(descriptor: int) -> str:
-    """Return the SHA-256 of an open file."""
+def digest_of(descriptor: int, check: Callable[[], object]) -> str:
+    """Return the SHA-256 of an open file; ``check`` is called now and then, and may raise to end this."""
     digest = hashlib.sha256()
     buffer = bytearray(_PIECE)
     os.lseek(descriptor, 0, os.SEEK_SET)
     with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
         while count := file.readinto(buffer):
+            check()
             digest.update(memoryview(buffer)[:count])
     return digest.hexdigest()

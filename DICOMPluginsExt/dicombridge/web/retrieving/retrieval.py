@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from dicombridge.errors import (
+    AuthenticationError,
     CancelledError,
     DamagedAnswerError,
     DicomBridgeError,
@@ -25,7 +26,7 @@ from dicombridge.web.retrieving.ledger import Ledger
 from dicombridge.web.retrieving.receiving import Buffers
 from dicombridge.web.retrieving.report import RetrieveReport, TransferProgress
 
-__all__ = ["Retrieval"]
+__all__ = ["Retrieval", "UnsureListError"]
 
 _TICK = 0.05
 _PAGE = 100
@@ -42,6 +43,10 @@ Listing = Callable[[], Iterable[tuple[str, str]]]
 
 Counting = Callable[[], dict[str, int]]
 """Gives Series Instance UIDs with numbers of instances; nothing where the server does not say them all."""
+
+
+class UnsureListError(DamagedAnswerError):
+    """A list has come to an end, and may not be all that the server has."""
 
 
 class Retrieval:
@@ -73,6 +78,7 @@ class Retrieval:
         patience: Patience,
     ) -> None:
         self.connection, self.ledger, self.patience = connection, ledger, patience
+        ledger.check = connection.cancel.check
         self.fetcher = Fetcher(connection, ledger, patience)
         self._list = listing
         self._count = counting
@@ -89,6 +95,10 @@ class Retrieval:
         self._fatal: BaseException | None = None
         self._stream_error: WebError | None = None
         self._listing_error: WebError | None = None
+        self._unsure: dict[str, str] = {}
+        """What is listed, where the server may have more."""
+        self._is_whole = False
+        """Whether the stream came to its end."""
         self._from_end = True
         self._was_streaming = False
         self._there_before = 0
@@ -107,8 +117,10 @@ class Retrieval:
         levels = self.connection.server.profile.retrieve_levels
         ledger.adopt()
         self._there_before = ledger.bytes
-        is_new = ledger.wanted is None and not ledger.done and ledger.only is None
-        if is_new and ("study" if ledger.series is None else "series") in levels:
+        # What is missing is fetched singly, where the server gives single instances.
+        is_new = not ledger.done or "instance" not in levels
+        is_all = ledger.wanted is None and ledger.only is None
+        if is_new and is_all and ("study" if ledger.series is None else "series") in levels:
             self._start(self._streamed, "stream")
             self._to_count = True
         try:
@@ -202,7 +214,8 @@ class Retrieval:
         return bool(series) and series == self._counts and self._stream_error is None and not ledger.failed
 
     def _counted(self) -> None:
-        with suppress(UnreachableError, RefusedError, DamagedAnswerError):  # then the list is asked for, and tells
+        # Then the list is asked for, and tells.
+        with suppress(UnreachableError, RefusedError, DamagedAnswerError, AuthenticationError):
             self._counts = self._count()
 
     def _list_now(self) -> threading.Thread:
@@ -213,20 +226,37 @@ class Retrieval:
             return self._listing
 
     def _listed(self) -> None:
+        uids: dict[str, str] = {}
         try:
-            uids: dict[str, str] = {}
-            pending: dict[str, str] = {}
+            self._expect(uids)
+            self.ledger.wanted = uids
+        except UnsureListError as error:
+            if not self._counts:
+                self._counted()
+            if self._counts == Counter(uids.values()):
+                self.ledger.wanted = uids
+            else:
+                self._listing_error, self._unsure = error, uids
+        except AuthenticationError as error:
+            # Links and proxies may allow to download and not to search.
+            if not (self._is_streaming or self._is_whole):
+                raise
+            self._listing_error = error
+        except (UnreachableError, RefusedError, DamagedAnswerError) as error:
+            self._listing_error = error
+
+    def _expect(self, uids: dict[str, str]) -> None:
+        """Fill in the server's list; what has come of it waits to be fetched, also where the rest does not come."""
+        pending: dict[str, str] = {}
+        try:
             for uid, series in self._list():
                 self.fetcher.was_there = True
                 uids[uid] = pending[uid] = series
                 if len(pending) >= _PAGE:
                     self.ledger.expect(pending)
                     pending = {}
+        finally:
             self.ledger.expect(pending)
-        except (UnreachableError, RefusedError, DamagedAnswerError) as error:
-            self._listing_error = error
-            return
-        self.ledger.wanted = uids
 
     def _streamed(self) -> None:
         """Read the stream; again where nobody could say what it did not bring."""
@@ -234,6 +264,7 @@ class Retrieval:
             self._stream_error = None
             try:
                 self.fetcher.stream()
+                self._is_whole = True
                 return
             except (UnreachableError, RefusedError, DamagedAnswerError) as error:
                 self._stream_error = error
@@ -367,6 +398,8 @@ class Retrieval:
             Nothing came, and the server does not say what there should be.
         """
         ledger = self.ledger
+        if self._is_whole and self._unsure and self._unsure.keys() <= ledger.done.keys():
+            ledger.wanted = self._unsure  # the whole stream brought no less than what is listed
         if not (ledger.wanted or ledger.done or ledger.missing or ledger.failed):
             raise self._nothing()
         for uid in ledger.wanted or ():
@@ -375,8 +408,12 @@ class Retrieval:
                     ledger.missing[uid] = None
                 else:
                     ledger.failed[uid] = str(self._stream_error)
-        failed = dict(ledger.failed)
         notes = [self.fetcher.note] if self.fetcher.note else []
+        is_listed = ledger.wanted is not None
+        if self._stream_error is not None and ledger.done.keys() - (ledger.wanted or ledger.done).keys():
+            is_listed = False
+            notes.append(f"The server sent instances that it does not list; there may be more: {self._stream_error}")
+        failed = dict(ledger.failed)
         if ledger.otherwise:
             notes.append(f"{ledger.otherwise} instances came in another transfer syntax than {ledger.asked}.")
         if ledger.wanted is None:
@@ -391,7 +428,7 @@ class Retrieval:
             tuple(files),
             ledger.bytes,
             ledger.fetched,
-            ledger.wanted is not None,
+            is_listed,
             ledger.manifest.path,
             tuple(notes),
         )
