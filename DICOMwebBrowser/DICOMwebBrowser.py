@@ -81,7 +81,8 @@ class DICOMwebBrowser(ScriptedLoadableModule):
             link = links.parse(str(url))
         except DicomBridgeError as error:
             logger.error("A link for the DICOMweb Browser cannot be followed: %s", type(error).__name__)
-            slicer.util.errorDisplay(_("This link cannot be followed: {error}").format(error=error))
+            # Slicer logs what it shows, and the error quotes what cannot be read of the link: that may be a token.
+            slicer.util.errorDisplay(_("This link cannot be followed: it names no server and study that can be read."))
             return
         if link is not None:
             DICOMwebBrowserLogic().askAboutLink(link)

@@ -14,15 +14,15 @@ __all__ = ["ask", "follow", "follow_dropped"]
 
 
 def server_of(session: Session, link: Link) -> tuple[dict[str, Any], bool]:
-    """Return the person's own server that a link means, or a new one; and whether it is their own."""
+    """Return the server of the list that a link means, or a new one; and whether it is one of the list.
+
+    The same host does not do: on one host there may be the stores of many.
+    """
     for server in session.servers.all:
         url = str(server.get("url") or "")
         if url.rstrip("/") == link.server.rstrip("/"):
             return server, True
-    same_host = any(
-        origin(server["url"]) == origin(link.server) for server in session.servers.own if "://" in server["url"]
-    )
-    return {"url": link.server, "name": origin(link.server).host}, same_host
+    return {"url": link.server, "name": origin(link.server).host}, False
 
 
 def ask(session: Session, link: Link, parent: Any = None) -> LinkDialog:

@@ -35,7 +35,8 @@ def parse(text: str) -> Link | None:
     Raises
     ------
     DicomBridgeError
-        It is ours, but no server and study can be read from it. The message has nothing of the link's query in it.
+        It is ours, but no server and study can be read from it. The message may quote what cannot be read, which may be
+        secret: it is not to be shown or logged.
     """
     try:
         parts = urlsplit(text.strip())

@@ -188,3 +188,20 @@ def test_a_segmentation_has_a_picture_where_there_is_one(browser: Make, tmp_path
     window.window.tree.select(STUDY, series[3])  # that there is none is remembered, too
     window.settle(0.5)
     assert len(asked(tmp_path / "log", "thumbnails")) == before == 2
+
+
+@pytest.mark.parametrize(("path", "is_asked"), [("mine/dicom-web/", False), ("other/dicom-web", True)])
+def test_a_dropped_link_is_followed_unasked_only_to_a_server_of_the_list(
+    browser: Make, monkeypatch: pytest.MonkeyPatch, path: str, is_asked: bool
+) -> None:
+    from DICOMwebBrowserLib import following, links
+
+    window = browser({})
+    window.use({"url": "https://stores.example/mine/dicom-web", "name": "Mine"})
+    shown: list[Any] = []
+    monkeypatch.setattr(following, "ask", lambda session, link: shown.append(link))
+    link = links.parse(f"slicer://dicomweb?server=https://stores.example/{path}&study={STUDY}&series={STUDY}.1")
+    assert link is not None
+    following.follow_dropped(window.session, [link])
+    assert shown == ([link] if is_asked else [])
+    assert len(window.session.jobs.jobs) == (0 if is_asked else 1)

@@ -250,7 +250,16 @@ def test_google_is_still_where_others_import_it() -> None:
     )
 
 
-def test_module_and_links_of_the_application(running_slicer: Any, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "query",
+    [
+        "study=1.2&access_token=t0p-secret",
+        "server=t0p-secret&study=1.2",
+        "server=https://h:t0p-secret/x&study=1.2",
+        "server=https://h/x&study=t0p-secret",
+    ],
+)
+def test_module_and_links_of_the_application(running_slicer: Any, caplog: pytest.LogCaptureFixture, query: str) -> None:
     import slicer
 
     from DICOMwebBrowser import DICOMwebBrowser
@@ -266,7 +275,7 @@ def test_module_and_links_of_the_application(running_slicer: Any, caplog: pytest
         text
     )  # put back by the fixture's monkeypatch of modules
     try:
-        slicer.app._emit("urlReceived(QString)", "slicer://dicomweb?study=1.2&access_token=t0p-secret")
+        slicer.app._emit("urlReceived(QString)", f"slicer://dicomweb?{query}")
     finally:
         del slicer.util.errorDisplay
     assert len(shown) == 1
