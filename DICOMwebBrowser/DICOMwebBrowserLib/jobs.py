@@ -204,6 +204,12 @@ class Jobs:
         self._ask(job)
         self.changed.emit(job)
 
+    def retry_signed_in(self, server: dict[str, Any]) -> None:
+        """Ask again for all that failed for want of a secret of a server."""
+        for job in list(self.jobs):
+            if job.state == "failed" and job.error.get("needs") and _address(job) == server.get("url"):
+                self.retry(job)
+
     def remove(self, job: Job) -> None:
         """Take a transfer that has ended off the list, and forget it for good."""
         if job.has_ended and job in self.jobs:
@@ -453,6 +459,11 @@ class Jobs:
             self._add(job)
             if is_interrupted:
                 self._send(job)
+
+
+def _address(job: Job) -> str:
+    server = job.arguments.get("server")
+    return str(server.get("url") or "") if isinstance(server, dict) else str(server or "")
 
 
 def _narrow(job: Job) -> None:

@@ -1,4 +1,4 @@
-"""Asking for a secret that a server wants; it goes to the worker and nowhere else."""
+"""Asking for a secret that a server wants; it goes to the worker, is in memory only, and goes nowhere else."""
 
 from __future__ import annotations
 

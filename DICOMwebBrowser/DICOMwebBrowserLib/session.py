@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import qt
 
+from dicombridge.web.secrets import Secret
 from DICOMwebBrowserLib.indexing import Indexing
 from DICOMwebBrowserLib.jobs import Jobs
 from DICOMwebBrowserLib.loading import load
@@ -43,6 +45,9 @@ class Session:
         self.results = Results()
         self.query = Query(self.worker, self.results)
         self.indexing = Indexing()
+        # In memory only. Connected before the transfers are, which need them when they are resumed.
+        self._given: dict[tuple[str, str], tuple[dict[str, Any], Secret]] = {}
+        self.worker.restarted.connect(self._give_again)
         self.jobs = Jobs(self.worker, self.indexing, self.settings, load)
         self.retrieving = Retrieving(self.worker, self.query, self.jobs)
         self.notice = Signal()
@@ -56,13 +61,21 @@ class Session:
         return bool(self.settings.value("Wishes", {}))
 
     def give_secret(self, server: dict[str, Any], field: str, value: str | None, keep: bool = False) -> None:
-        """Hand a secret to the worker, which alone has it; ``keep``: and the keychain."""
+        """Hand a secret to the worker, and to the one that comes when this one dies; ``keep``: and the keychain."""
+        key = (json.dumps(server, sort_keys=True), field)
+        self._given.pop(key, None)  # so that the last comes last, where two of them are for the same server
+        if value is not None:
+            self._given[key] = (server, Secret(value))
 
         def failed(event: dict[str, Any]) -> None:
             error = event["error"]
             self.notice.emit("warning", str(error.get("message") or ""), str(error.get("details") or ""))
 
         self.worker.ask("secret", {"failed": failed}, server=server, field=field, value=value, keep=keep)
+
+    def _give_again(self) -> None:
+        for (_server, field), (server, secret) in self._given.items():
+            self.worker.ask("secret", server=server, field=field, value=secret.reveal(), keep=False)
 
     def close(self) -> None:
         """End the worker; transfers are resumed by the next session."""

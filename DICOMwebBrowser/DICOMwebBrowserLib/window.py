@@ -260,7 +260,11 @@ class Window:
         self.message.show("error", str(error.get("message") or ""), str(error.get("details") or ""), actions, topic)
 
     def _ask_secrets(self, server: dict[str, Any], names: list[str], again: Callable[[], Any]) -> None:
-        dialog = SecretDialog(self.session, server, names, again, self.root.window())
+        def signed_in() -> None:
+            again()
+            self.session.jobs.retry_signed_in(server)  # others failed for want of the same
+
+        dialog = SecretDialog(self.session, server, names, signed_in, self.root.window())
         self._dialogs.append(dialog)
         dialog.dialog.finished.connect(lambda *_args: self._dialogs.remove(dialog))
         dialog.show()

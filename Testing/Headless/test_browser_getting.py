@@ -152,6 +152,37 @@ def test_what_was_wrong_is_not_said_for_longer_than_it_is(browser: Make) -> None
     assert window.window.message.text == ""
 
 
+def test_a_secret_is_given_again_when_the_worker_was_started_again(browser: Make, tmp_path: Path) -> None:
+    options = {"needs": "password", "die": ["retrieve"], "died": str(tmp_path / "died"), "log": str(tmp_path / "log")}
+    window = browser(options)
+    window.use()
+    window.session.give_secret(SERVER, "password", "wrong")
+    window.session.give_secret(SERVER, "password", "right")
+    window.session.retrieving.get([(STUDY, f"{STUDY}.1")], "download", SERVER)
+    window.wait(window.ended)
+    (job,) = window.session.jobs.jobs
+    assert (job.state, job.error) == ("done", {})
+    assert [one["keep"] for one in asked(tmp_path / "log", "secret")] == [False] * 3
+    assert "right" not in repr(vars(window.session)) + window.session.worker.log
+
+
+def test_signing_in_goes_on_with_all_that_waited_for_it(browser: Make) -> None:
+    window = browser({"needs": "password"})
+    window.use()
+    for server in (SERVER, {"url": "http://other.invalid", "name": "Other"}, SERVER):
+        number = len(window.session.jobs.jobs) + 1
+        window.session.retrieving.get([(STUDY, f"{STUDY}.{number}")], "download", server)
+    window.wait(lambda: window.ended(3))
+    mine, other, last = window.session.jobs.jobs
+    window.window._job_failed(last)  # whichever came last in the fake worker's threads
+    window.window.message.click("Sign in...")
+    dialog = window.window._dialogs[-1]
+    dialog.edits["password"].text = "right"
+    dialog.ok_button.click()
+    window.wait(window.ended)
+    assert [job.state for job in (mine, other, last)] == ["done", "failed", "done"]
+
+
 def test_a_keychain_that_keeps_nothing_is_told(browser: Make) -> None:
     window = browser({"fail": {"secret": {"kind": "DicomBridgeError", "message": "There is no keychain."}}})
     window.session.give_secret(SERVER, "password", "right", True)
