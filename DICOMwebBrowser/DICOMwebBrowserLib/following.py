@@ -44,7 +44,7 @@ def follow(session: Session, link: Link, action: str) -> None:
     _select_module()
     if action == "load":
         places = [(link.study, series) for series in link.series] or [(link.study, "")]
-        session.query.fetch_series(link.study, lambda: session.retrieving.get(places, "load", server))
+        session.retrieving.get(places, "load", server)  # not when the search has ended: another one may begin
 
 
 def follow_dropped(session: Session, dropped: list[Link]) -> None:

@@ -45,6 +45,8 @@ class _Wish:
     studies: dict[str, dict[str, Any]] = field(default_factory=dict)
     series: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     waiting: set[str] = field(default_factory=set)
+    failed: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Studies whose series could not be listed, and the errors."""
 
 
 class Retrieving:
@@ -85,6 +87,13 @@ class Retrieving:
 
         def came() -> None:
             wish.series[study] = {str(item["SeriesInstanceUID"]): item for item in items}
+            ended()
+
+        def failed(error: dict[str, Any]) -> None:
+            wish.failed[study] = error
+            ended()
+
+        def ended() -> None:
             wish.waiting.discard(study)
             self._begin(wish)
 
@@ -93,7 +102,7 @@ class Retrieving:
             {
                 "results": lambda event: items.extend(event["items"]),
                 "done": lambda event: came(),
-                "failed": lambda event: self._query.failed.emit(event["error"], lambda: self._list(wish, study)),
+                "failed": lambda event: failed(event["error"]),
             },
             server=wish.server,
             level="series",
@@ -101,8 +110,13 @@ class Retrieving:
         )
 
     def _begin(self, wish: _Wish) -> None:
+        """Begin what is known once all lists came or failed; what failed is told, and can be asked for again."""
         if wish.waiting:
             return
+        if wish.failed:
+            again: list[Place] = [(study, "") for study in wish.failed]
+            error = next(iter(wish.failed.values()))
+            self._query.failed.emit(error, lambda: self.get(again, wish.action, wish.server))
         series: list[Place] = []
         for study, one in wish.places:
             series += [(study, one)] if one else [(study, uid) for uid in wish.series.get(study, {})]

@@ -1,4 +1,4 @@
-"""Asking for a secret that a server wants; it goes to the worker, is in memory only, and goes nowhere else."""
+"""Asking for a secret that a server wants; it goes to the worker, and where that is wished to the keychain."""
 
 from __future__ import annotations
 

@@ -236,3 +236,40 @@ def test_a_dropped_link_is_followed_unasked_only_to_a_server_of_the_list(
     following.follow_dropped(window.session, [link])
     assert shown == ([link] if is_asked else [])
     assert len(window.session.jobs.jobs) == (0 if is_asked else 1)
+
+
+def test_another_search_does_not_lose_what_a_link_is_to_load(browser: Make, tmp_path: Path) -> None:
+    from DICOMwebBrowserLib import following, links
+
+    window = browser({"log": str(tmp_path / "log"), "delay": 0.2})
+    window.use()
+    link = links.parse(f"slicer://dicomweb?server=https://other.example/rs&study={STUDY}")
+    assert link is not None
+    following.follow(window.session, link, "load")
+    window.ui.searchButton.click()
+    window.wait(lambda: window.ended(4))
+    assert {one["study"] for one in asked(tmp_path / "log", "retrieve")} == {STUDY}
+
+
+def test_a_study_that_cannot_be_listed_does_not_hold_back_the_others(
+    browser: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = browser({})
+    window.use()
+    ask, failing = window.session.worker.ask, ["1.2.826.1", "1.2.826.2"]
+
+    def asking(do: str, on: Any = None, **arguments: Any) -> Any:
+        if arguments.get("study") in failing:
+            return on["failed"]({"error": {"kind": "RefusedError", "message": "Not this one."}})
+        return ask(do, on, **arguments)
+
+    monkeypatch.setattr(window.session.worker, "ask", asking)
+    studies = [STUDY, *failing]
+    window.session.retrieving.get([(study, "") for study in studies], "download", window.session.servers.current)
+    window.wait(lambda: window.ended(4))
+    assert {job.arguments["study"] for job in window.session.jobs.jobs} == {STUDY}
+    assert window.window.message.text == "Not this one."
+    failing.clear()
+    window.window.message.click("Try again")
+    window.wait(lambda: window.ended(12))
+    assert {job.arguments["study"] for job in window.session.jobs.jobs} == set(studies)
