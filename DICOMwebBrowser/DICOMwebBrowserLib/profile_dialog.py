@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import qt
@@ -12,7 +13,7 @@ from slicer.i18n import tr as _
 from DICOMwebBrowserLib import texts, toolkit
 from DICOMwebBrowserLib.pacing import Pacer
 
-__all__ = ["PACKAGE", "ProfileDialog", "is_available"]
+__all__ = ["PACKAGE", "ProfileDialog", "install", "is_available"]
 
 PACKAGE = "dicom-anonymizer"
 """Its tables follow PS3.15 Table E.1-1; it is no part of Slicer."""
@@ -21,6 +22,33 @@ PACKAGE = "dicom-anonymizer"
 def is_available() -> bool:
     """Whether the package with the profile is installed."""
     return importlib.util.find_spec("dicomanonymizer") is not None
+
+
+def install(then: Callable[[str], Any]) -> None:
+    """Install the package, and call ``then`` with what went wrong: "" where nothing did.
+
+    Where Slicer can, it goes on meanwhile; older ones wait for pip.
+    """
+    import slicer
+
+    try:
+        from slicer import packaging
+    except ImportError:
+        packaging = None
+
+    def ended(*_result: Any) -> None:
+        importlib.invalidate_caches()  # or Python does not see what is new in a folder that it has looked into
+        then("" if is_available() else _("Slicer's log says why."))
+
+    try:
+        if packaging is not None:
+            packaging.pip_install(PACKAGE, blocking=False, completedCallback=ended)
+            return
+        slicer.util.pip_install(PACKAGE)
+    except Exception as error:  # of pip, of the network, of a disk that is full
+        then(str(error) or type(error).__name__)
+        return
+    ended()
 
 
 class ProfileDialog:

@@ -14,7 +14,7 @@ from DICOMwebBrowserLib.jobs import Group, Job
 from DICOMwebBrowserLib.message_bar import MessageBar
 from DICOMwebBrowserLib.outcome import Outcome
 from DICOMwebBrowserLib.pacing import Pacer
-from DICOMwebBrowserLib.profile_dialog import PACKAGE, ProfileDialog, is_available
+from DICOMwebBrowserLib.profile_dialog import PACKAGE, ProfileDialog, install, is_available
 from DICOMwebBrowserLib.servers import title_of
 from DICOMwebBrowserLib.session import Session
 from DICOMwebBrowserLib.signals import Connections
@@ -36,7 +36,7 @@ class SendPanel:
 
     def __init__(self, session: Session, no_server: Callable[[], Any], begun: Callable[[], Any]) -> None:
         self.session, self._no_server, self._begun = session, no_server, begun
-        self._pacer, self._connections = Pacer(), Connections()
+        self._pacer, self._connections, self._is_closed = Pacer(), Connections(), False
         self._exportables: dict[int, list[Any]] = {}
         self.kind_combos: dict[int, Any] = {}
         self._kinds: dict[int, str] = {}
@@ -49,6 +49,7 @@ class SendPanel:
 
     def close(self) -> None:
         """Let go of the session."""
+        self._is_closed = True
         self._connections.end()
         self._pacer.stop()
 
@@ -328,10 +329,17 @@ class SendPanel:
             self.message.show("info", text, "", [(_("Install it"), self._install_profile)])
 
     def _install_profile(self) -> None:
-        import slicer
+        self.message.show("info", _("{name} is being installed...").format(name=PACKAGE))
+        install(self._profile_installed)
 
-        slicer.util.pip_install(PACKAGE)
-        self.deidentify_box.checked = is_available()
+    def _profile_installed(self, problem: str) -> None:
+        if self._is_closed:
+            return
+        self.message.clear()
+        self.deidentify_box.checked = not problem
+        if problem:
+            text = _("{name} could not be installed.").format(name=PACKAGE)
+            self.message.show("error", text, problem, [(_("Try again"), self._install_profile)])
 
     def _show_profile(self) -> None:
         if not is_available():

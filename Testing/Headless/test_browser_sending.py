@@ -216,3 +216,46 @@ def test_a_study_of_the_hierarchy_offers_what_is_below(
     assert entry.visible
     entry.trigger()
     window.wait(lambda: window.window.send.checked() == [scene.item])
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_that_a_package_cannot_be_installed_is_told(
+    browser: Make, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    """Of older versions of Slicer, pip raises; of newer ones it calls back when it has ended."""
+    import slicer
+
+    from DICOMwebBrowserLib import profile_dialog, send_panel
+
+    there, network, ended = [False], [False], []
+
+    def pip_install(name: str) -> None:
+        assert name == "dicom-anonymizer"
+        if not network[0]:
+            raise RuntimeError("No network.")
+        there[0] = True
+
+    def pip_begin(name: str, blocking: bool, completedCallback: Callable[[int], None]) -> None:
+        assert not blocking
+        there[0] = network[0]
+        ended.append(completedCallback)
+
+    for module in (profile_dialog, send_panel):
+        monkeypatch.setattr(module, "is_available", lambda: there[0])
+    if waits:
+        monkeypatch.setattr(slicer.util, "pip_install", pip_install, raising=False)
+    else:
+        monkeypatch.setattr(slicer, "packaging", SimpleNamespace(pip_install=pip_begin), raising=False)
+    send = browser({}).window.send
+    send.deidentify_box.checked = True
+    assert not send.deidentify_box.checked
+    for title, said in (("Install it", "dicom-anonymizer could not be installed."), ("Try again", "")):
+        send.message.click(title)
+        if not waits:
+            assert send.message.text == "dicom-anonymizer is being installed..."
+            ended.pop()(0 if network[0] else 1)
+        assert send.message.text == said
+        assert send.deidentify_box.checked == network[0]
+        if said:
+            assert send.message.details.plainText == ("No network." if waits else "Slicer's log says why.")
+        network[0] = True
