@@ -11,9 +11,11 @@ from DICOMwebBrowserLib.signals import Signal
 
 __all__ = ["Indexing"]
 
-_BATCH = 500
-_PAUSE = 400
-"""Milliseconds in which files are gathered: a batch costs a transaction and a refresh of what shows the database."""
+_BATCH = 5000
+"""Files; before each batch, the indexer reads the dates of all files of the database while the window waits."""
+
+_PAUSE, _LONGEST_PAUSE = 400, 12_800
+"""Milliseconds in which files are gathered; longer each time while they keep coming, because a batch has its price."""
 
 
 class Indexing:
@@ -31,7 +33,7 @@ class Indexing:
         self._files: list[str] = []
         self._then: list[tuple[int, Callable[[], None]]] = []
         self._queued = self._finished = 0
-        self._running = 0
+        self._running, self._pause = 0, _PAUSE
         self._delay = Delay(_PAUSE, self._next)
 
     def add(self, files: list[str]) -> None:
@@ -55,7 +57,7 @@ class Indexing:
             self._finished += len(batch)
             self._tell()
             return
-        self._running = len(batch)
+        self._running, self._pause = len(batch), min(2 * self._pause, _LONGEST_PAUSE)
         indexer = self._made()
         indexer.setDatabase(database)
         indexer.addListOfFiles(batch, False)  # not copied: the files stay where they came to
@@ -83,11 +85,13 @@ class Indexing:
         if len(self._files) >= _BATCH:
             self._delay.start(0)
         else:
-            self._delay.soon()
+            self._delay.soon(self._pause)
 
     def _tell(self) -> None:
         ready = [then for limit, then in self._then if limit <= self._finished]
         self._then = [(limit, then) for limit, then in self._then if limit > self._finished]
+        if ready and not self._files:
+            self._pause = _PAUSE  # all that was on its way has come
         for then in ready:
             then()
         if self._then and not self._running:

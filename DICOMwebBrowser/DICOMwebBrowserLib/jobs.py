@@ -376,9 +376,9 @@ class Jobs:
         self._indexing.when_done(lambda: self._indexed(job, is_partial))
 
     def _indexed(self, job: Job, is_partial: bool) -> None:
-        if not is_partial:
-            self._forget_wish(job)
         wants_load = job.group.action == "load"
+        if not is_partial and not wants_load:
+            self._forget_wish(job)
         self._set(job, "ready" if wants_load and not is_partial else "partial" if is_partial else "done")
         self._group_moved(job.group)
 
@@ -419,6 +419,7 @@ class Jobs:
             job.note = said if is_error or job is ready[0] else ""
             if is_error:
                 job.error = {"kind": "LoadError", "message": said, "details": "", "needs": []}
+            self._forget_wish(job)
             self._set(job, "failed" if is_error else "done")
 
     def _resume_all(self) -> None:
@@ -437,6 +438,9 @@ class Jobs:
     def _unfinished(self, entries: list[dict[str, Any]]) -> None:
         wishes = self._settings.value("Wishes", {})
         known = {job.kept for job in self.jobs if job.kept}
+        there = known | {str(entry.get("job") or "") for entry in entries}
+        # Of what had come, but was not loaded before Slicer ended, nothing is left to be done.
+        self._settings.set_value("Wishes", {name: wish for name, wish in wishes.items() if name in there})
         for entry in entries:
             name = str(entry.get("job") or "")
             if entry.get("do") != "retrieve" or name in known or entry.get("state") == "running":

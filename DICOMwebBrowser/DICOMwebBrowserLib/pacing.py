@@ -84,10 +84,10 @@ class Delay:
         self._is_waiting = True
         self._timer.start(self._milliseconds if milliseconds is None else milliseconds)
 
-    def soon(self) -> None:
+    def soon(self, milliseconds: int | None = None) -> None:
         """Wish; a wish that waits already is not put off: for what is to happen now and then."""
         if not self._is_waiting:
-            self.start()
+            self.start(milliseconds)
 
     def stop(self) -> None:
         """Take the wish back."""

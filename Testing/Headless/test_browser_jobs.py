@@ -172,3 +172,31 @@ def test_what_came_is_loaded_when_the_worker_is_given_up() -> None:
     transfers.failed.emit("It cannot be kept running.", "")
     assert (come.state, lacking.state) == ("done", "failed")
     assert transfers.loaded == [["1.1"]]
+
+
+def test_the_wish_to_load_is_forgotten_when_it_was_loaded() -> None:
+    transfers = Transfers()
+    come, lacking = transfers.retrieve("1.1", "1.2", action="load")
+    for job, name in ((come, "a"), (lacking, "b")):
+        job.sent.answer("kept", job=name)
+    come.sent.answer("done", result={"summary": "1 of 1 verified"})
+    transfers.indexed.pop()()
+    assert (come.state, transfers.wishes) == ("ready", {"a": "load", "b": "load"})
+    lacking.sent.answer("failed", error={"kind": "RefusedError", "message": "No."})
+    assert (come.state, transfers.wishes) == ("done", {"b": "load"})
+    (other,) = transfers.retrieve("1.3")
+    other.sent.answer("kept", job="c")
+    other.sent.answer("done", result={"summary": "1 of 1 verified"})
+    transfers.indexed.pop()()
+    assert (other.state, transfers.wishes) == ("done", {"b": "load"})
+
+
+def test_wishes_of_which_nothing_is_left_are_forgotten() -> None:
+    transfers = Transfers()
+    transfers.wishes = {"come": "load", "interrupted": "load"}
+    transfers.jobs.load_unfinished()
+    arguments = {"server": {"url": "https://h"}, "study": "1", "series": "1.1", "directory": "/x"}
+    entry = {"do": "retrieve", "job": "interrupted", "state": "interrupted", "arguments": arguments}
+    transfers.sent[-1].answer("done", result={"jobs": [entry]})
+    assert transfers.wishes == {"interrupted": "load"}
+    assert [job.group.action for job in transfers.jobs.jobs] == ["load"]

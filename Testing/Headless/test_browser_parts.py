@@ -298,3 +298,33 @@ def test_servers_are_put_and_removed() -> None:
     assert [server["name"] for server in Settings().servers] == ["B"]
     kept = qt_modules.QtCore.QSettings().value("DICOMwebBrowser/Servers")
     assert json.loads(kept) == [{"url": "https://b/x", "name": "B"}]
+
+
+def test_files_that_keep_coming_are_indexed_in_ever_fewer_batches() -> None:
+    """Before each, ctkDICOMIndexer reads the dates of all files of the database in the main thread."""
+    from DICOMwebBrowserLib.indexing import Indexing
+
+    batches: list[int] = []
+    pauses: list[int] = []
+    told: list[int] = []
+    indexing = Indexing()
+    indexing._delay = SimpleNamespace(start=pauses.append, soon=pauses.append)  # type: ignore[assignment]
+    indexing._indexer = SimpleNamespace(
+        setDatabase=lambda base: None, addListOfFiles=lambda files, copy: batches.append(len(files))
+    )
+    for _turn in range(7):
+        indexing.add(["one"] * 600)
+        indexing._next()
+        indexing._complete()
+    assert batches == [600] * 7
+    assert pauses == [400, 800, 1600, 3200, 6400, 12_800, 12_800]
+    indexing.add(["one"] * 6000)
+    assert pauses[-1] == 0  # so many do not wait
+    indexing.when_done(lambda: told.append(sum(batches)))
+    for _turn in range(2):
+        indexing._next()
+        indexing._complete()
+    assert batches[7:] == [5000, 1000]
+    assert told == [7 * 600 + 6000]
+    indexing.add(["one"])
+    assert pauses[-1] == 400  # what comes later has a beginning of its own
