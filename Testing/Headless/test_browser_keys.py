@@ -37,8 +37,12 @@ def window(browser: Make, tmp_path: Path) -> Browser:
     made = browser({"log": str(tmp_path / "log")})
     made.use()
     # Windows that earlier tests opened may still be there, and have the keyboard.
-    made.panel.activateWindow()
-    made.wait(lambda: qt_modules.application().activeWindow() is made.panel.window(), what="the window is active")
+
+    def is_active() -> bool:
+        made.panel.activateWindow()
+        return qt_modules.application().activeWindow() is made.panel.window()
+
+    made.wait(is_active, what="the window is active")
     made.ui.serverComboBox.setFocus()
     made.wait(lambda: focus() is made.ui.serverComboBox, what="the keyboard is where it begins")
     return made
