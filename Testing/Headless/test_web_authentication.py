@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-import requests
 from support.issuer import Issuer, Peer, start_issuer, start_peer
+from support.signing_in import applied, asked, made, oidc
 
 from dicombridge.errors import AuthenticationError, CancelledError, DicomBridgeError, RefusedError, UnreachableError
 from dicombridge.web.authentication import WAYS, SignIn, credentials_for, sign_ins_told
@@ -41,32 +41,6 @@ def open_peer() -> Iterator[Peer]:
 def issuer() -> Iterator[Issuer]:
     with start_issuer() as one:
         yield one
-
-
-def made(server: Server, secrets: Secrets, **options: Any) -> BoundCredentials:
-    credentials = credentials_for(server, secrets, **options)
-    assert credentials is not None
-    return credentials
-
-
-def applied(credentials: BoundCredentials, url: str = "") -> str:
-    """The header that a request gets."""
-    request = requests.Request("GET", url or f"{credentials.context.server.url}/studies").prepare()
-    credentials.apply(request)
-    return str(request.headers["Authorization"])
-
-
-def oidc(issuer: Issuer, **fields: str) -> Server:
-    """A server behind the issuer: it asks it whether a token is good."""
-    values = {"issuer": issuer.url, "client_id": "viewer", **fields}
-    return Server(issuer.check, authentication=Authentication("oidc", values))
-
-
-def asked(server: Server, credentials: BoundCredentials, times: int = 1) -> None:
-    """Ask the server, with one connection."""
-    with Connection(server, credentials, retries=NEVER) as connection:
-        for _ in range(times):
-            connection.get(f"{server.url}/studies").close()
 
 
 def test_every_kind_has_a_way() -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-import requests
 from support.issuer import Issuer, start_issuer
+from support.signing_in import applied, asked, made, oidc
 
-from dicombridge.web.authentication import SignIn, credentials_for
-from dicombridge.web.authentication.base import BoundCredentials, TokenCredentials
-from dicombridge.web.connection import Connection
-from dicombridge.web.retrying import NEVER
+from dicombridge.web.authentication import SignIn
+from dicombridge.web.authentication.base import TokenCredentials
 from dicombridge.web.secrets import Secret, Secrets
 from dicombridge.web.servers import Authentication, Server
 
@@ -26,32 +23,6 @@ def secrets() -> Secrets:
 def issuer() -> Iterator[Issuer]:
     with start_issuer() as one:
         yield one
-
-
-def made(server: Server, secrets: Secrets, **options: Any) -> BoundCredentials:
-    credentials = credentials_for(server, secrets, **options)
-    assert credentials is not None
-    return credentials
-
-
-def applied(credentials: BoundCredentials, url: str = "") -> str:
-    """The header that a request gets."""
-    request = requests.Request("GET", url or f"{credentials.context.server.url}/studies").prepare()
-    credentials.apply(request)
-    return str(request.headers["Authorization"])
-
-
-def oidc(issuer: Issuer, **fields: str) -> Server:
-    """A server behind the issuer: it asks it whether a token is good."""
-    values = {"issuer": issuer.url, "client_id": "viewer", **fields}
-    return Server(issuer.check, authentication=Authentication("oidc", values))
-
-
-def asked(server: Server, credentials: BoundCredentials, times: int = 1) -> None:
-    """Ask the server, with one connection."""
-    with Connection(server, credentials, retries=NEVER) as connection:
-        for _ in range(times):
-            connection.get(f"{server.url}/studies").close()
 
 
 def test_one_sign_in_for_many_searches(issuer: Issuer, secrets: Secrets) -> None:

@@ -252,6 +252,11 @@ class TokenCredentials(BoundCredentials):
             self.context.secrets.share_token(self.context.server, found)
 
 
+def is_word(text: str) -> bool:
+    """Return whether a text is one word of visible ASCII characters, as what stands in a header has to be."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+
+
 def bearer(token: Secret, server: Server) -> str:
     """Return the value of ``Authorization`` for a token. RFC 6750 2.1.
 
@@ -261,6 +266,6 @@ def bearer(token: Secret, server: Server) -> str:
         This is no token: an error text, or something with line breaks, which could become headers of its own.
     """
     value = token.reveal()
-    if not value or not value.isascii() or not value.isprintable() or " " in value:
+    if not is_word(value):
         raise AuthenticationError(f"{server}: what should be a token is none.", needs=("token",))
     return f"Bearer {value}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 from dicombridge.errors import AuthenticationError
-from dicombridge.web.authentication.base import BoundCredentials
+from dicombridge.web.authentication.base import BoundCredentials, is_word
 from dicombridge.web.secrets import Secret
 
 if TYPE_CHECKING:
@@ -100,11 +100,11 @@ class SigV4Credentials(BoundCredentials):
 
     def _check_key(self) -> None:
         """Refuse what cannot stand in a header; http.client would show all of it in its error."""
-        if not _is_word(self._key.access):
+        if not is_word(self._key.access):
             raise AuthenticationError(
                 f"{self.context.server}: what should be an access key is none.", needs=("access_key", "secret_key")
             )
-        if self._key.token and not _is_word(self._key.token.reveal()):
+        if self._key.token and not is_word(self._key.token.reveal()):
             raise AuthenticationError(
                 f"{self.context.server}: what should be a session token is none.", needs=("session_token",)
             )
@@ -218,11 +218,6 @@ def _canonical_path(path: str) -> str:
             parts.append(part)
     slash = "/" if parts and path.endswith(("/", "/.", "/..")) else ""
     return quote("/" + "/".join(parts) + slash, safe="/~")
-
-
-def _is_word(text: str) -> bool:
-    """Return whether a text is one word of visible ASCII characters."""
-    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 def _encoded(text: str) -> str:
